@@ -1,0 +1,149 @@
+"""Every setting of Retrace, and the only reader of the environment.
+
+A value comes from the environment (`RETRACE_KAFKA__BOOTSTRAP=...`), else from the addresses that `retrace up`
+wrote to `<data_dir>/endpoints.json`, else from the default below. All faults are reported at once.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENDPOINTS_FILE = "endpoints.json"
+
+
+class KafkaSettings(BaseModel):
+    """Where the log is and how to sign in to it."""
+
+    bootstrap: str = Field("127.0.0.1:9092", description="comma-separated host:port of the brokers")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ca_file: Path | None = Field(None, description="certificate authority of the brokers, PEM")
+    replication: int = Field(1, description="copies of each partition; 3 in production", ge=1)
+    min_insync_replicas: int = Field(1, description="copies that must have a record before it counts; 2 in production", ge=1)
+    partitions: int = Field(4, description="partitions of each keyed topic, fixed when the topic is made", ge=1)
+
+
+class PostgresSettings(BaseModel):
+    """Where the relational read models live."""
+
+    dsn: SecretStr = Field(SecretStr("postgresql://retrace@127.0.0.1:5432/retrace"), description="libpq connection string")
+    db_schema: str = Field("retrace", description="schema that holds the read models", pattern=r"^[a-z_][a-z0-9_]*$")
+
+
+class ElasticSettings(BaseModel):
+    """Where the search indices live."""
+
+    url: str = "http://127.0.0.1:9200"
+    index_prefix: str = Field("retrace-", description="put before every index and alias")
+    api_key: SecretStr | None = None
+
+
+class TritonSettings(BaseModel):
+    """The inference servers."""
+
+    grpc: list[str] = Field(["127.0.0.1:8001"], description="host:port of every Triton server")
+    model_repository: Path | None = Field(None, description="folder that every Triton server polls; default <data_dir>/triton/models")
+    timeout_ms: int = Field(50, description="how long a scoring call may take before the fallback answers", gt=0)
+
+
+class RegistrySettings(BaseModel):
+    """The schema registry (ours or any that speaks the Confluent REST API)."""
+
+    url: str = "http://127.0.0.1:8081"
+
+
+class HttpSettings(BaseModel):
+    """One HTTP service of ours."""
+
+    host: str = Field("127.0.0.1", description="interface to bind to; loopback unless told otherwise")
+    port: int = Field(0, description="0 chooses a free port", ge=0, le=65535)
+
+    @property
+    def url(self) -> str:
+        """The address clients use."""
+        return f"http://{self.host}:{self.port}"
+
+
+class StackSettings(BaseModel):
+    """The servers that `retrace up` runs on this machine."""
+
+    engine: Literal["embedded", "containers", "external"] = Field(
+        "embedded",
+        description="embedded: servers from package registries; containers: testcontainers on Docker; external: they run elsewhere",
+    )
+    kafka_heap_mb: int = Field(1024, ge=256)
+    elastic_heap_mb: int = Field(1024, ge=256)
+    start_timeout_s: float = Field(120, description="how long one server may take until it is healthy", gt=0)
+
+
+class Settings(BaseSettings):
+    """All settings. Built once, in `__main__` or in a test, and handed down."""
+
+    model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", extra="ignore")
+
+    data_dir: Path = Field(Path(".retrace"), description="folder for server data, logs and artifacts")
+    topic_prefix: str = Field("", description="put before every topic and consumer group", pattern=r"^[a-zA-Z0-9._-]*$")
+    tenant: str = Field("default", description="tenant of requests that name none")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    artifacts: str | None = Field(None, description="fsspec URL of the artifact store; default <data_dir>/artifacts")
+
+    kafka: KafkaSettings = KafkaSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    elastic: ElasticSettings = ElasticSettings()
+    triton: TritonSettings = TritonSettings()
+    registry: RegistrySettings = RegistrySettings()
+    commands: HttpSettings = HttpSettings()
+    queries: HttpSettings = HttpSettings()
+    serving: HttpSettings = HttpSettings()
+    stack: StackSettings = StackSettings()
+
+    max_body_bytes: int = Field(1_048_576, description="largest body of a single command", gt=0)
+    max_bulk_bytes: int = Field(1_073_741_824, description="largest body of a bulk upload", gt=0)
+
+    @property
+    def artifact_url(self) -> str:
+        """Where artifacts are stored, as an fsspec URL."""
+        return self.artifacts or (self.data_dir / "artifacts").absolute().as_uri()
+
+    @property
+    def model_repository(self) -> Path:
+        """The folder that Triton loads models from."""
+        return (self.triton.model_repository or self.data_dir / "triton" / "models").absolute()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments over environment over the endpoints that `retrace up` wrote."""
+        return init_settings, env_settings, Endpoints(settings_cls, init_settings)
+
+
+class Endpoints(PydanticBaseSettingsSource):
+    """The addresses of the running local stack, nested as `Settings` is."""
+
+    def __init__(self, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        given = init_settings().get("data_dir")
+        self._path = Path(given or os.environ.get("RETRACE_DATA_DIR", ".retrace")) / ENDPOINTS_FILE
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        """Part of the base class's interface; values are served whole by `__call__`."""
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """What the file says; nothing when the stack has not been started."""
+        if not self._path.is_file():
+            return {}
+        values: dict[str, Any] = json.loads(self._path.read_text())
+        return values
