@@ -1,0 +1,105 @@
+"""Every error raised on purpose.
+
+Problem
+├── Rejected       the domain said no                   409
+│   └── Conflict   the aggregate moved meanwhile        412, retriable
+├── NotFound       no such thing                        404
+├── Invalid        the request makes no sense           422
+├── TooLarge       the body is over the limit           413
+├── Incompatible   bytes and schema disagree            500, stops the reader
+├── TimedOut       the answer did not come in time      504, retriable
+└── Unavailable    a broker, store or server is away    503, retriable
+
+HTTP answers, dead letters, retries and alerts read `code`, `status` and `retriable`; nobody matches on text.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+
+class Problem(Exception):
+    """What went wrong, said so that the reader knows what to do.
+
+    Args:
+        detail: one or two sentences that name the remedy.
+        code: stable, snake_case; tells this fault from others of its class.
+        errors: faults of single fields, each `{"pointer": "/field", "detail": "..."}`.
+        extra: further members of the problem document.
+    """
+
+    code: str = "problem"
+    status: ClassVar[int] = 500
+    retriable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.errors = tuple(errors)
+        self.extra = dict(extra or {})
+
+
+class Rejected(Problem):
+    """The domain said no."""
+
+    code = "rejected"
+    status = 409
+
+
+class Conflict(Rejected):
+    """The aggregate has moved on from the version the caller expected."""
+
+    code = "version_conflict"
+    status = 412
+    retriable = True
+
+
+class NotFound(Problem):
+    """No such thing."""
+
+    code = "not_found"
+    status = 404
+
+
+class Invalid(Problem):
+    """The request makes no sense."""
+
+    code = "invalid"
+    status = 422
+
+
+class TooLarge(Problem):
+    """The body is over the limit."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class Incompatible(Problem):
+    """Bytes and schema disagree."""
+
+    code = "incompatible"
+    status = 500
+
+
+class TimedOut(Problem):
+    """The answer did not come in time; it may still come."""
+
+    code = "timed_out"
+    status = 504
+    retriable = True
+
+
+class Unavailable(Problem):
+    """A broker, store or server is away."""
+
+    code = "unavailable"
+    status = 503
+    retriable = True
