@@ -25,15 +25,23 @@ class KafkaSettings(BaseModel):
     sasl_password: SecretStr | None = None
     ca_file: Path | None = Field(None, description="certificate authority of the brokers, PEM")
     replication: int = Field(1, description="copies of each partition; 3 in production", ge=1)
-    min_insync_replicas: int = Field(1, description="copies that must have a record before it counts; 2 in production", ge=1)
-    partitions: int = Field(4, description="partitions of each keyed topic, fixed when the topic is made", ge=1)
+    min_insync_replicas: int = Field(
+        1, description="copies that must have a record before it counts; 2 in production", ge=1
+    )
+    partitions: int = Field(
+        4, description="partitions of each keyed topic, fixed when the topic is made", ge=1
+    )
 
 
 class PostgresSettings(BaseModel):
     """Where the relational read models live."""
 
-    dsn: SecretStr = Field(SecretStr("postgresql://retrace@127.0.0.1:5432/retrace"), description="libpq connection string")
-    db_schema: str = Field("retrace", description="schema that holds the read models", pattern=r"^[a-z_][a-z0-9_]*$")
+    dsn: SecretStr = Field(
+        SecretStr("postgresql://retrace@127.0.0.1:5432/retrace"), description="libpq connection string"
+    )
+    db_schema: str = Field(
+        "retrace", description="schema that holds the read models", pattern=r"^[a-z_][a-z0-9_]*$"
+    )
 
 
 class ElasticSettings(BaseModel):
@@ -48,8 +56,12 @@ class TritonSettings(BaseModel):
     """The inference servers."""
 
     grpc: list[str] = Field(["127.0.0.1:8001"], description="host:port of every Triton server")
-    model_repository: Path | None = Field(None, description="folder that every Triton server polls; default <data_dir>/triton/models")
-    timeout_ms: int = Field(50, description="how long a scoring call may take before the fallback answers", gt=0)
+    model_repository: Path | None = Field(
+        None, description="folder that every Triton server polls; default <data_dir>/triton/models"
+    )
+    timeout_ms: int = Field(
+        50, description="how long a scoring call may take before the fallback answers", gt=0
+    )
 
 
 class RegistrySettings(BaseModel):
@@ -75,7 +87,7 @@ class StackSettings(BaseModel):
 
     engine: Literal["embedded", "containers", "external"] = Field(
         "embedded",
-        description="embedded: servers from package registries; containers: testcontainers on Docker; external: they run elsewhere",
+        description="embedded: from package registries; containers: testcontainers on Docker; external: run elsewhere",
     )
     kafka_heap_mb: int = Field(1024, ge=256)
     elastic_heap_mb: int = Field(1024, ge=256)
@@ -88,10 +100,14 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", extra="ignore")
 
     data_dir: Path = Field(Path(".retrace"), description="folder for server data, logs and artifacts")
-    topic_prefix: str = Field("", description="put before every topic and consumer group", pattern=r"^[a-zA-Z0-9._-]*$")
+    topic_prefix: str = Field(
+        "", description="put before every topic and consumer group", pattern=r"^[a-zA-Z0-9._-]*$"
+    )
     tenant: str = Field("default", description="tenant of requests that name none")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    artifacts: str | None = Field(None, description="fsspec URL of the artifact store; default <data_dir>/artifacts")
+    artifacts: str | None = Field(
+        None, description="fsspec URL of the artifact store; default <data_dir>/artifacts"
+    )
 
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()

@@ -1,0 +1,101 @@
+"""The `.avsc` files, read once: what each record is, where it goes, and under which key.
+
+Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the record
+key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every decided
+topic), and per field `pii`, `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+AVRO_FOLDER = Path(__file__).parent / "avro"
+
+
+@dataclass(frozen=True)
+class Contract:
+    """One `.avsc` file.
+
+    Attributes:
+        schema: the file as it is, ready for an Avro library.
+        context: folder it lies in, and Python module of its class.
+    """
+
+    schema: Mapping[str, Any]
+    context: str
+
+    @property
+    def name(self) -> str:
+        """Name without namespace, which is also that of the Python class."""
+        return str(self.schema["name"])
+
+    @property
+    def full_name(self) -> str:
+        """Name with namespace: the type on the wire."""
+        return f"{self.schema['namespace']}.{self.name}"
+
+    @property
+    def kind(self) -> Literal["event", "command"]:
+        """Whether it says what happened or what should."""
+        return "command" if self.schema["kind"] == "command" else "event"
+
+    @property
+    def topic(self) -> str | None:
+        """Topic of the aggregate or fact, without prefix; None for an outcome, which goes to every decided topic."""
+        return self.schema.get("topic")
+
+    @property
+    def key(self) -> str | None:
+        """Field that holds the record key."""
+        return self.schema.get("key")
+
+    @property
+    def http(self) -> tuple[str, str] | None:
+        """Method and path of the route that takes it; None when it has none."""
+        route = self.schema.get("http")
+        if route is None:
+            return None
+        method, path = route.split(" ", 1)
+        return method, path
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it is appended without a decision."""
+        return bool(self.schema.get("fact"))
+
+    @property
+    def is_outcome(self) -> bool:
+        """Whether it answers a command without changing anything."""
+        return bool(self.schema.get("outcome"))
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether it is only read, from old logs, and upcast."""
+        return bool(self.schema.get("retired"))
+
+    @property
+    def fields(self) -> list[dict[str, Any]]:
+        """Fields, in the order of the file."""
+        return list(self.schema["fields"])
+
+    @property
+    def json(self) -> str:
+        """The schema as text, as it is registered."""
+        return json.dumps(self.schema)
+
+
+def read(folder: Path) -> Iterator[Contract]:
+    """Every contract below `folder`, in the order of the paths."""
+    for path in sorted(folder.rglob("*.avsc")):
+        context = path.relative_to(folder).parts[0]
+        yield Contract(MappingProxyType(json.loads(path.read_text())), context)
+
+
+@cache
+def contracts() -> Mapping[str, Contract]:
+    """Every contract of the project by full name."""
+    return MappingProxyType({contract.full_name: contract for contract in read(AVRO_FOLDER)})

@@ -1,0 +1,163 @@
+"""What stands around an event: CloudEvents 1.0 as Kafka headers (binary mode), and our own.
+
+Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Self, TypeAlias
+from uuid import UUID, uuid5
+
+from schemas.errors import Incompatible
+from schemas.position import Position
+from schemas.topics import Topic
+
+Headers: TypeAlias = Sequence[tuple[str, bytes]]
+
+CONTENT_TYPE = b"application/avro"
+EXPECTED_OFFSET = "expectedoffset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """Who said it, when, and because of what.
+
+    Attributes:
+        id: key for deduplication. UUIDv7; UUIDv5 of tenant and key when the client chose one.
+        type: full name of the Avro record.
+        source: service that wrote it.
+        subject: record key.
+        time: when it was written, UTC; for a decided event, when its command was.
+        actor: on whose behalf.
+        tenant: whose data.
+        correlation_id: shared by everything that one request led to.
+        causation_id: id of the command or event that led to this one.
+        traceparent: W3C trace context.
+        command_offset: offset, in the command topic, of the command that this answers.
+        expected_offset: where the writer of a decided event expects it to stand.
+        expected_version: version of the aggregate that a command insists on.
+        fingerprint: hash of the body of a command, so that an id used again for another body is noticed.
+    """
+
+    id: UUID
+    type: str
+    source: str
+    subject: str
+    time: datetime
+    actor: str = "anonymous"
+    tenant: str = "default"
+    correlation_id: str = ""
+    causation_id: str = ""
+    traceparent: str | None = None
+    command_offset: int | None = None
+    expected_offset: int | None = None
+    expected_version: int | None = None
+    fingerprint: str | None = None
+
+    def caused(
+        self, index: int, *, type: str, source: str, expected_offset: int, command_offset: int
+    ) -> "Meta":
+        """Meta of the `index`-th event decided on this command; the same on every attempt."""
+        return Meta(
+            id=uuid5(self.id, str(index)),
+            type=type,
+            source=source,
+            subject=self.subject,
+            time=self.time,
+            actor=self.actor,
+            tenant=self.tenant,
+            correlation_id=self.correlation_id,
+            causation_id=str(self.id),
+            traceparent=self.traceparent,
+            command_offset=command_offset,
+            expected_offset=expected_offset,
+            fingerprint=self.fingerprint,
+        )
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        """As Kafka headers."""
+        texts = {
+            "ce_specversion": "1.0",
+            "ce_id": str(self.id),
+            "ce_type": self.type,
+            "ce_source": self.source,
+            "ce_subject": self.subject,
+            "ce_time": self.time.isoformat(),
+            "actor": self.actor,
+            "tenant": self.tenant,
+            "correlationid": self.correlation_id,
+            "causationid": self.causation_id,
+            "traceparent": self.traceparent,
+            "commandoffset": self.command_offset,
+            EXPECTED_OFFSET: self.expected_offset,
+            "expectedversion": self.expected_version,
+            "fingerprint": self.fingerprint,
+        }
+        written = [(name, str(value).encode()) for name, value in texts.items() if value not in (None, "")]
+        return [("content-type", CONTENT_TYPE), *written]
+
+    @classmethod
+    def of(cls, headers: Iterable[tuple[str, bytes]]) -> Self:
+        """Read from Kafka headers.
+
+        Raises:
+            Incompatible: a header that must be there is missing or unreadable.
+        """
+        texts = {name: value.decode() for name, value in headers}
+        try:
+            return cls(
+                id=UUID(texts["ce_id"]),
+                type=texts["ce_type"],
+                source=texts["ce_source"],
+                subject=texts["ce_subject"],
+                time=datetime.fromisoformat(texts["ce_time"]).astimezone(UTC),
+                actor=texts.get("actor", "anonymous"),
+                tenant=texts.get("tenant", "default"),
+                correlation_id=texts.get("correlationid", ""),
+                causation_id=texts.get("causationid", ""),
+                traceparent=texts.get("traceparent"),
+                command_offset=_number(texts, "commandoffset"),
+                expected_offset=_number(texts, EXPECTED_OFFSET),
+                expected_version=_number(texts, "expectedversion"),
+                fingerprint=texts.get("fingerprint"),
+            )
+        except (KeyError, ValueError) as fault:
+            raise Incompatible(
+                f"the record's headers are not those of a Retrace event: {fault!r}", code="bad_headers"
+            ) from fault
+
+    def on_behalf(self, actor: str) -> "Meta":
+        """The same with another actor."""
+        return replace(self, actor=actor)
+
+
+def _number(texts: Mapping[str, str], name: str) -> int | None:
+    text = texts.get(name)
+    return None if text is None else int(text)
+
+
+def counts(topic: Topic, offset: int, headers: Iterable[tuple[str, bytes]]) -> bool:
+    """The rule: on a decided topic an event counts only where its writer said it would stand.
+
+    Every reader applies it to every record, for ever; that is what makes the append conditional (docs/explanation).
+    """
+    if not topic.is_decided:
+        return True
+    expected = next((value for name, value in headers if name == EXPECTED_OFFSET), None)
+    return expected == str(offset).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event as it stands in the log.
+
+    Attributes:
+        event: instance of a generated class.
+        meta: what stands around it.
+        position: where it stands.
+    """
+
+    event: Any
+    meta: Meta
+    position: Position
