@@ -28,9 +28,7 @@ class KafkaSettings(BaseModel):
     min_insync_replicas: int = Field(
         1, description="copies that must have a record before it counts; 2 in production", ge=1
     )
-    partitions: int = Field(
-        4, description="partitions of each keyed topic, fixed when the topic is made", ge=1
-    )
+    partitions: int = Field(4, description="partitions of each keyed topic, fixed when the topic is made", ge=1)
 
 
 class PostgresSettings(BaseModel):
@@ -39,9 +37,7 @@ class PostgresSettings(BaseModel):
     dsn: SecretStr = Field(
         SecretStr("postgresql://retrace@127.0.0.1:5432/retrace"), description="libpq connection string"
     )
-    db_schema: str = Field(
-        "retrace", description="schema that holds the read models", pattern=r"^[a-z_][a-z0-9_]*$"
-    )
+    db_schema: str = Field("retrace", description="schema that holds the read models", pattern=r"^[a-z_][a-z0-9_]*$")
 
 
 class ElasticSettings(BaseModel):
@@ -59,9 +55,7 @@ class TritonSettings(BaseModel):
     model_repository: Path | None = Field(
         None, description="folder that every Triton server polls; default <data_dir>/triton/models"
     )
-    timeout_ms: int = Field(
-        50, description="how long a scoring call may take before the fallback answers", gt=0
-    )
+    timeout_ms: int = Field(50, description="how long a scoring call may take before the fallback answers", gt=0)
 
 
 class RegistrySettings(BaseModel):
@@ -100,14 +94,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", extra="ignore")
 
     data_dir: Path = Field(Path(".retrace"), description="folder for server data, logs and artifacts")
-    topic_prefix: str = Field(
-        "", description="put before every topic and consumer group", pattern=r"^[a-zA-Z0-9._-]*$"
-    )
+    topic_prefix: str = Field("", description="put before every topic and consumer group", pattern=r"^[a-zA-Z0-9._-]*$")
     tenant: str = Field("default", description="tenant of requests that name none")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    artifacts: str | None = Field(
-        None, description="fsspec URL of the artifact store; default <data_dir>/artifacts"
-    )
+    artifacts: str | None = Field(None, description="fsspec URL of the artifact store; default <data_dir>/artifacts")
 
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()

@@ -48,17 +48,13 @@ class Codec:
         """
         schema_id = self._ids.get(record.AVRO)
         if schema_id is None:
-            raise Incompatible(
-                f"{record.AVRO} has no schema id: register its .avsc first", code="unknown_type"
-            )
+            raise Incompatible(f"{record.AVRO} has no schema id: register its .avsc first", code="unknown_type")
         buffer = io.BytesIO()
         buffer.write(FRAME.pack(MAGIC, schema_id))
         try:
             fastavro.schemaless_writer(buffer, parsed(record.AVRO), as_fields(record))
         except (TypeError, ValueError, AttributeError, OverflowError) as fault:
-            raise Incompatible(
-                f"{record.AVRO} does not fit its schema: {fault}", code="does_not_fit"
-            ) from fault
+            raise Incompatible(f"{record.AVRO} does not fit its schema: {fault}", code="does_not_fit") from fault
         return buffer.getvalue()
 
     def knows(self, schema_id: int) -> bool:
@@ -88,9 +84,7 @@ class Codec:
         schema_id = schema_id_of(value)
         writer = self._writers.get(schema_id)
         if writer is None:
-            raise Incompatible(
-                f"schema {schema_id} is not known here: ask the registry for it", code="unknown_schema"
-            )
+            raise Incompatible(f"schema {schema_id} is not known here: ask the registry for it", code="unknown_schema")
         name, writer_schema = writer
         reader_schema = parsed(name) if name in contracts() else None
         if reader_schema is None:
@@ -142,9 +136,7 @@ def _read(value: bytes, writer: ParsedSchema, reader: ParsedSchema) -> Fields:
         OverflowError,
         fastavro.read.SchemaResolutionError,
     ) as fault:
-        raise Incompatible(
-            f"the bytes do not fit the schema they name: {fault!r}", code="bad_bytes"
-        ) from fault
+        raise Incompatible(f"the bytes do not fit the schema they name: {fault!r}", code="bad_bytes") from fault
     return fields
 
 

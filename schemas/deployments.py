@@ -263,10 +263,5 @@ DeploymentsEvent: TypeAlias = (
 )
 
 DeploymentsCommand: TypeAlias = (
-    PromoteDeployment
-    | ReportLoading
-    | ReportUnloading
-    | ReportValidation
-    | RequestDeployment
-    | RollBackDeployment
+    PromoteDeployment | ReportLoading | ReportUnloading | ReportValidation | RequestDeployment | RollBackDeployment
 )

@@ -55,9 +55,7 @@ class Meta:
     expected_version: int | None = None
     fingerprint: str | None = None
 
-    def caused(
-        self, index: int, *, type: str, source: str, expected_offset: int, command_offset: int
-    ) -> "Meta":
+    def caused(self, index: int, *, type: str, source: str, expected_offset: int, command_offset: int) -> "Meta":
         """Meta of the `index`-th event decided on this command; the same on every attempt."""
         return Meta(
             id=uuid5(self.id, str(index)),

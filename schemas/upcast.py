@@ -23,14 +23,10 @@ def _rating_to_interaction(old: Fields) -> tuple[str, Fields]:
     }
 
 
-UPCASTERS: Mapping[str, Upcaster] = MappingProxyType(
-    {"retrace.interactions.RatingRecorded": _rating_to_interaction}
-)
+UPCASTERS: Mapping[str, Upcaster] = MappingProxyType({"retrace.interactions.RatingRecorded": _rating_to_interaction})
 
 
-def upcast(
-    full_name: str, fields: Fields, upcasters: Mapping[str, Upcaster] = UPCASTERS
-) -> tuple[str, Fields]:
+def upcast(full_name: str, fields: Fields, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> tuple[str, Fields]:
     """Name and fields in today's form; what is current comes back as it is."""
     while (step := upcasters.get(full_name)) is not None:
         full_name, fields = step(fields)
