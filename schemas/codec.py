@@ -3,10 +3,10 @@
 import dataclasses
 import io
 import struct
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from importlib import import_module
-from typing import Any, ClassVar, Protocol, TypeAlias, cast
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import fastavro
 from fastavro.schema import SchemaParseException
@@ -142,7 +142,8 @@ def _read(value: bytes, writer: ParsedSchema, reader: ParsedSchema) -> Fields:
 
 def as_fields(record: Any) -> Fields:
     """A record as the plain values that Avro libraries and JSON take."""
-    return {name: _plain(getattr(record, name)) for name in _field_names(type(record))}
+    cls: Any = type(record)
+    return {name: _plain(getattr(record, name)) for name in _field_names(cls)}
 
 
 def _plain(value: Any) -> Any:
@@ -154,8 +155,8 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _field_names(cls: Hashable) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(cast(type[Any], cls)))
+def _field_names(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def from_fields(full_name: str, fields: Fields) -> Any:

@@ -1,8 +1,8 @@
 """The `.avsc` files, read once: what each record is, where it goes, and under which key.
 
-Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the record
-key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every decided
-topic), and per field `pii`, `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
+Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the
+record key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every
+decided topic), and per field `pii`, `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
 """
 
 import json

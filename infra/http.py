@@ -1,0 +1,161 @@
+"""What every HTTP service of ours has: problem documents, correlation, metrics, health."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+import structlog
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid6 import uuid7
+
+from infra.health import Health
+from infra.settings import HttpSettings
+from infra.telemetry import HTTP_SECONDS, PROBLEMS, READY
+from schemas.errors import Problem
+
+PROBLEM_JSON = "application/problem+json"
+PROBLEM_BASE = "https://retrace.dev/problems/"
+CORRELATION_HEADER = "x-correlation-id"
+
+log = structlog.get_logger()
+
+
+def problem_response(problem: Problem, instance: str, headers: dict[str, str] | None = None) -> Response:
+    """A problem as an RFC 9457 document."""
+    PROBLEMS.labels(problem.code).inc()
+    document = {
+        "type": PROBLEM_BASE + problem.code.replace("_", "-"),
+        "title": problem.code.replace("_", " ").capitalize(),
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+        "code": problem.code,
+        **({"errors": list(problem.errors)} if problem.errors else {}),
+        **problem.extra,
+    }
+    extra = {"retry-after": "1"} if problem.status == 503 else {}
+    return Response(orjson.dumps(document, default=str), problem.status, {**extra, **(headers or {})}, PROBLEM_JSON)
+
+
+def install(app: FastAPI, health: Health) -> None:
+    """Give `app` the parts that all services share."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_fault)
+    app.add_middleware(Correlation)
+    _add_health_routes(app, health)
+
+
+def _add_health_routes(app: FastAPI, health: Health) -> None:
+    @app.get("/health/live", tags=["health"], summary="Whether the process runs")
+    async def live() -> dict[str, object]:
+        return {"service": health.service, "alive": True}
+
+    @app.get("/health/ready", tags=["health"], summary="Whether the service can do its work, and why not")
+    async def ready() -> Response:
+        return Response(orjson.dumps(health.report()), 200 if health.ready else 503, media_type="application/json")
+
+    @app.get("/metrics", tags=["health"], summary="Prometheus metrics")
+    async def metrics() -> Response:
+        READY.labels(health.service).set(health.ready)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+class Correlation:
+    """Gives each request a correlation id, binds it to the log lines and answers it; counts and times the request.
+
+    Plain ASGI: bodies stream through untouched.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == CORRELATION_HEADER.encode()), None)
+        correlation_id = given.decode("latin-1") if given else str(uuid7())
+        scope.setdefault("state", {})["correlation_id"] = correlation_id
+        started = time.perf_counter()
+        status = 500
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (CORRELATION_HEADER.encode(), correlation_id.encode("latin-1")),
+                ]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+            try:
+                await self._app(scope, receive, answer)
+            finally:
+                route = getattr(scope.get("route"), "path", "unknown")
+                HTTP_SECONDS.labels(scope["method"], route, status).observe(time.perf_counter() - started)
+
+
+async def _on_problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    if problem.status >= 500:
+        log.error("request failed", code=problem.code, detail=problem.detail, path=request.url.path)
+    return problem_response(problem, request.url.path)
+
+
+async def _on_invalid(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, RequestValidationError)
+    errors = [{"pointer": _pointer(e["loc"]), "detail": str(e["msg"])} for e in fault.errors()]
+    malformed = any(e["type"] == "json_invalid" for e in fault.errors())
+    detail = "the request does not have the form that this operation takes; see `errors` for each field"
+    problem = Problem(detail, code="malformed_json" if malformed else "invalid", errors=errors)
+    return problem_response(_with_status(problem, 400 if malformed else 422), request.url.path)
+
+
+async def _on_http_exception(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, HTTPException)
+    codes = {404: "no_such_route", 405: "method_not_allowed"}
+    problem = Problem(f"{request.method} {request.url.path}: {fault.detail}", code=codes.get(fault.status_code, "http"))
+    return problem_response(_with_status(problem, fault.status_code), request.url.path, dict(fault.headers or {}))
+
+
+async def _on_fault(request: Request, fault: Exception) -> Response:
+    log.error("request crashed", path=request.url.path, exc_info=fault)
+    return problem_response(Problem("a fault of ours; the log has it under this correlation id"), request.url.path)
+
+
+def _with_status(problem: Problem, status: int) -> Problem:
+    problem.status = status  # type: ignore[misc]
+    return problem
+
+
+def _pointer(location: tuple[Any, ...]) -> str:
+    parts = location[1:] if location and location[0] in ("body", "query", "path", "header") else location
+    return "/" + "/".join(str(part) for part in parts)
+
+
+class QuietServer(uvicorn.Server):
+    """A server that leaves the signals to whoever runs it."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+def server_config(app: FastAPI, http: HttpSettings) -> uvicorn.Config:
+    """How we run uvicorn: logging is ours, open requests get 10 s to end."""
+    return uvicorn.Config(
+        app, host=http.host, port=http.port, log_config=None, access_log=False, timeout_graceful_shutdown=10
+    )

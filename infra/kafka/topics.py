@@ -1,0 +1,53 @@
+"""The topics as they stand on the brokers: names with prefix, made when they are missing."""
+
+from collections.abc import Iterable
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from infra.kafka.connect import aiokafka_options
+from infra.settings import Settings
+from schemas.errors import Unavailable
+from schemas.topics import TOPICS, Topic
+
+KEEP_FOR_EVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+
+
+def physical(settings: Settings, name: str) -> str:
+    """Name on the brokers of the topic that we call `name`."""
+    return settings.topic_prefix + name
+
+
+def logical(settings: Settings, name: str) -> str:
+    """What we call the topic that the brokers call `name`."""
+    return name.removeprefix(settings.topic_prefix)
+
+
+async def create_topics(settings: Settings, topics: Iterable[Topic] = tuple(TOPICS.values())) -> None:
+    """Make the topics that are missing; those that exist stay as they are.
+
+    Raises:
+        Unavailable: the brokers do not answer.
+    """
+    wanted = [
+        NewTopic(
+            physical(settings, topic.name),
+            num_partitions=settings.kafka.partitions,
+            replication_factor=settings.kafka.replication,
+            topic_configs={**KEEP_FOR_EVER, "min.insync.replicas": str(settings.kafka.min_insync_replicas)},
+        )
+        for topic in topics
+    ]
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings.kafka))
+    try:
+        await admin.start()
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in wanted if topic.name not in existing]
+        if missing:
+            await admin.create_topics(missing)
+    except TopicAlreadyExistsError:
+        return  # another service was quicker
+    except (KafkaError, OSError) as fault:
+        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault}") from fault
+    finally:
+        await admin.close()
