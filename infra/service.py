@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 import uvicorn
@@ -17,7 +18,9 @@ from infra.settings import HttpSettings, Settings
 log = structlog.get_logger()
 
 
-async def run_worker(name: str, settings: Settings, work: Callable[[Settings, Health], Awaitable[None]]) -> None:
+async def run_worker(
+    name: str, settings: Settings, work: Callable[[Settings, Health], Coroutine[Any, Any, None]]
+) -> None:
     """Run `work` until it ends or the process is told to stop, beside a port for health and metrics.
 
     A fault in `work` ends the process with that fault: whoever supervises it starts it again, and the log
