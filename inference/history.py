@@ -47,8 +47,20 @@ def encode(history: Sequence[str], index: Mapping[str, int], decay: float) -> tu
         decay: see `history_weights`; from the model's metadata.
     """
     items = known(history, index)
-    ids = np.full((1, bucket(len(items))), -1, np.int32)
+    return pad([items], bucket(len(items)), decay)
+
+
+def pad(histories: Sequence[Sequence[int]], size: int, decay: float) -> tuple[Int32Array, Float32Array]:
+    """The input tensors of several users, each of shape (users, `size`); the places left over are -1 with weight 0.
+
+    Args:
+        histories: item indices, oldest first, at most `size` each.
+        size: a bucket.
+        decay: see `history_weights`.
+    """
+    ids = np.full((len(histories), size), -1, np.int32)
     weights = np.zeros(ids.shape, np.float32)
-    ids[0, : len(items)] = items
-    weights[0, : len(items)] = history_weights(len(items), decay)
+    for row, items in enumerate(histories):
+        ids[row, : len(items)] = items
+        weights[row, : len(items)] = history_weights(len(items), decay)
     return ids, weights
