@@ -1,13 +1,27 @@
 """The `retrace` command."""
 
+import sys
+
 import typer
 
-app = typer.Typer(no_args_is_help=True)
+from console.serve import serve
+from schemas.errors import Problem
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Machine-learning services whose every decision can be retraced.",
+)
+app.command()(serve)
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; a fault raised on purpose is told in its own words, without a traceback."""
+    try:
+        app()
+    except Problem as problem:
+        sys.stderr.write(f"retrace: {problem}\n")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

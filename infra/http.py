@@ -136,7 +136,7 @@ async def _on_fault(request: Request, fault: Exception) -> Response:
 
 
 def _with_status(problem: Problem, status: int) -> Problem:
-    problem.status = status  # type: ignore[misc]
+    problem.status = status
     return problem
 
 

@@ -28,7 +28,7 @@ class Problem(Exception):
     """
 
     code: str = "problem"
-    status: ClassVar[int] = 500
+    status: int = 500
     retriable: ClassVar[bool] = False
 
     def __init__(
