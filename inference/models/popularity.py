@@ -22,7 +22,7 @@ class PopularityParams:
             0 counts all alike.
     """
 
-    half_life_days: float = 0.0
+    half_life_days: float = 30.0
 
     def __post_init__(self) -> None:
         if self.half_life_days < 0:

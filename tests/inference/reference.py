@@ -1,0 +1,66 @@
+"""Plain numpy versions of what the graphs compute, written apart from them, and small data sets."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inference.interactions import Interactions
+from inference.model import Model
+from inference.models import ease, item_to_item, popularity
+from inference.models.item_to_item import Neighbours
+
+MODELS: list[Model[Any, Any]] = [ease.MODEL, item_to_item.MODEL, popularity.MODEL]
+DAY_US = 86_400_000_000
+
+
+def toy(users: int = 40, items: int = 25, rows: int = 600, seed: int = 3) -> Interactions:
+    """A repeatable random data set."""
+    random = np.random.default_rng(seed)
+    return Interactions.of(
+        [f"u{i}" for i in random.integers(0, users, rows)],
+        [f"i{i}" for i in random.integers(0, items, rows)],
+        np.ones(rows),
+        random.integers(0, 100 * DAY_US, rows),
+    )
+
+
+@st.composite
+def interactions(draw: st.DrawFn) -> Interactions:
+    """Any small log of interactions: repeats, ties in time and single users included."""
+    row = st.tuples(st.integers(0, 5), st.integers(0, 8), st.sampled_from([0.5, 1.0, 2.0]), st.integers(0, 50))
+    rows = draw(st.lists(row, min_size=1, max_size=60))
+    return Interactions.of(
+        [f"u{r[0]}" for r in rows], [f"i{r[1]}" for r in rows], [r[2] for r in rows], [r[3] * DAY_US for r in rows]
+    )
+
+
+histories = st.lists(st.integers(0, 11).map(lambda i: f"i{i}"), max_size=14)
+"""Histories over a vocabulary a little larger than the data's: empty, repeated, unknown and complete ones."""
+
+
+def raw_scores(
+    weights: Any, ids: Sequence[int], strengths: Sequence[float] | NDArray[np.float32], n_items: int
+) -> NDArray[np.float32]:
+    """Scores before masking, added one by one in float32 in the order of the history."""
+    raw = np.zeros(n_items + 1, np.float32)
+    if isinstance(weights, Neighbours):
+        for i, strength in zip(ids, strengths, strict=True):
+            np.add.at(raw, weights.items[i], weights.scores[i] * np.float32(strength))
+        return raw[:-1]
+    if weights.ndim == 1:
+        return np.asarray(weights)
+    for i, strength in zip(ids, strengths, strict=True):
+        raw[:-1] += weights[i] * np.float32(strength)
+    return raw[:-1]
+
+
+def expected(
+    weights: Any, ids: Sequence[int], strengths: Sequence[float] | NDArray[np.float32], n_items: int, k: int
+) -> list[tuple[int, float]]:
+    """The answer by its definition: unseen items with a score, best first, equal ones by index."""
+    raw = raw_scores(weights, ids, strengths, n_items)
+    ranked = sorted((i for i in range(n_items) if i not in set(ids) and raw[i] != 0), key=lambda i: (-raw[i], i))
+    return [(i, float(raw[i])) for i in ranked[:k]]
