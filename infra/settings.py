@@ -8,6 +8,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -63,6 +64,16 @@ class RegistrySettings(BaseModel):
 
     url: str = "http://127.0.0.1:8081"
 
+    @property
+    def host(self) -> str:
+        """The interface our own registry binds to: the host of its address."""
+        return urlsplit(self.url).hostname or "127.0.0.1"
+
+    @property
+    def port(self) -> int:
+        """The port our own registry binds to: the port of its address."""
+        return urlsplit(self.url).port or 8081
+
 
 class HttpSettings(BaseModel):
     """One HTTP service of ours."""
@@ -76,6 +87,30 @@ class HttpSettings(BaseModel):
         return f"http://{self.host}:{self.port}"
 
 
+class RecommendSettings(BaseModel):
+    """How recommendations are answered and recorded."""
+
+    default_model: str = Field("movies", description="the model that answers when the caller names none")
+    max_limit: int = Field(100, description="most items in one answer", ge=1)
+    poll_ms: int = Field(100, description="how often routing and catalogue are looked at for changes", gt=0)
+    store_timeout_ms: int = Field(100, description="how long reading the user may take before the fallback", gt=0)
+    hedge_ms: int = Field(15, description="after which a second Triton is asked as well", gt=0)
+    last_good: int = Field(10_000, description="users whose last good answer is kept in memory", ge=0)
+    queue_size: int = Field(10_000, description="answers that wait to be recorded", ge=1)
+    queue_full: Literal["shed", "refuse"] = Field(
+        "shed", description="shed: answer and count what was not recorded; refuse: answer 503 instead"
+    )
+    kafka_patience_s: float = Field(30, description="how long recording may stand still before health turns red", gt=0)
+
+
+class DeployerSettings(BaseModel):
+    """How versions are brought to the Triton servers and taken away."""
+
+    grace_s: float = Field(5, description="how long the version before stays loaded after a promotion", ge=0)
+    reconcile_s: float = Field(2, description="how often each Triton is asked whether it has what should serve", gt=0)
+    retry_s: float = Field(2, description="wait after a step that could not be done yet", gt=0)
+
+
 class StackSettings(BaseModel):
     """The servers that `retrace up` runs on this machine."""
 
@@ -85,7 +120,14 @@ class StackSettings(BaseModel):
     )
     kafka_heap_mb: int = Field(1024, ge=256)
     elastic_heap_mb: int = Field(1024, ge=256)
+    postgres_buffers_mb: int = Field(128, description="shared_buffers of PostgreSQL", ge=16)
     start_timeout_s: float = Field(120, description="how long one server may take until it is healthy", gt=0)
+    stop_timeout_s: float = Field(20, description="how long a server may take to stop before it is killed", gt=0)
+    kafka_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
+    postgres_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
+    elastic_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
+    triton_port: int = Field(0, description="gRPC; 0 chooses a free port and keeps it", ge=0, le=65535)
+    registry_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
 
 
 class Settings(BaseSettings):
@@ -94,6 +136,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", extra="ignore")
 
     data_dir: Path = Field(Path(".retrace"), description="folder for server data, logs and artifacts")
+    cache_dir: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "retrace",
+        description="downloads of `retrace up`, shared by all data folders",
+    )
     topic_prefix: str = Field("", description="put before every topic and consumer group", pattern=r"^[a-zA-Z0-9._-]*$")
     tenant: str = Field("default", description="tenant of requests that name none")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -107,7 +153,10 @@ class Settings(BaseSettings):
     commands: HttpSettings = HttpSettings()
     queries: HttpSettings = HttpSettings()
     serving: HttpSettings = HttpSettings()
+    health: HttpSettings = Field(HttpSettings(), description="where a service without an API of its own says how it is")
     stack: StackSettings = StackSettings()
+    recommend: RecommendSettings = RecommendSettings()
+    deployer: DeployerSettings = DeployerSettings()
 
     max_body_bytes: int = Field(1_048_576, description="largest body of a single command", gt=0)
     max_bulk_bytes: int = Field(1_073_741_824, description="largest body of a bulk upload", gt=0)
@@ -153,3 +202,28 @@ class Endpoints(PydanticBaseSettingsSource):
             return {}
         values: dict[str, Any] = json.loads(self._path.read_text())
         return values
+
+
+def child_environment(settings: Settings | None = None) -> dict[str, str]:
+    """The environment of this process for a child process, with every value that `settings` was given.
+
+    A child that builds its own `Settings` from it gets the same addresses, prefixes and folders.
+    """
+    environment = dict(os.environ)
+    if settings is not None:
+        environment |= _flat(settings.model_dump(exclude_unset=True), "RETRACE_")
+        environment["RETRACE_DATA_DIR"] = str(settings.data_dir.absolute())
+    return environment
+
+
+def _flat(values: dict[str, Any], prefix: str) -> dict[str, str]:
+    """Nested values as variables, the way pydantic-settings reads them."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        key = prefix + name.upper()
+        if isinstance(value, dict):
+            flat |= _flat(value, key + "__")
+        elif value is not None:
+            plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+            flat[key] = json.dumps(plain) if isinstance(plain, list) else str(plain)
+    return flat
