@@ -4,6 +4,7 @@ import sys
 
 import typer
 
+from console import stack
 from console.serve import serve
 from schemas.errors import Problem
 
@@ -13,6 +14,8 @@ app = typer.Typer(
     help="Machine-learning services whose every decision can be retraced.",
 )
 app.command()(serve)
+for verb in (stack.up, stack.status, stack.down, stack.logs):
+    app.command()(verb)
 
 
 def main() -> None:
