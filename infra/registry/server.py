@@ -7,21 +7,17 @@ end of the log is read before anybody is told that something does not exist.
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal, Protocol, TypeAlias, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 import structlog
-import uvicorn
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from infra.health import Health
-from infra.http import install, server_config
-from infra.log import configure_logging
 from infra.registry.log import SchemaLog
-from infra.settings import HttpSettings, Settings
+from infra.settings import Settings
 from schemas.compatibility import Level
 from schemas.errors import Invalid, NotFound, Problem
 from schemas.registry import Record, Registry, Version
@@ -58,17 +54,9 @@ log = structlog.get_logger()
 class Log(Protocol):
     """What the service needs of a log."""
 
-    health: Health
-
     @property
     def registry(self) -> Registry:
         """What has been read so far."""
-
-    async def start(self) -> None:
-        """Begin to read."""
-
-    async def stop(self) -> None:
-        """End reading and writing."""
 
     async def catch_up(self) -> Registry:
         """What all replicas have committed up to now."""
@@ -149,33 +137,30 @@ class Page(BaseModel):
 Paged = Annotated[Page, Depends()]
 
 
-def create_app(schema_log: Log) -> FastAPI:
-    """The service over a log, which it starts and stops."""
+def create_app(settings: Settings, health: Health) -> FastAPI:
+    """The service over the topic of `settings`, to be run by `infra.service`."""
+    schema_log = SchemaLog(settings, health)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.mount("/", registry_api(schema_log))  # last, or it would hide the health routes
         await schema_log.start()
         yield
         await schema_log.stop()
 
-    app = FastAPI(title="Retrace schema registry", lifespan=lifespan, default_response_class=RegistryResponse)
-    install(app, schema_log.health)
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_fault)
+    return FastAPI(title="Retrace schema registry", lifespan=lifespan, openapi_url=None)
+
+
+def registry_api(schema_log: Log) -> FastAPI:
+    """The API over a log that somebody else starts: an application of its own, whose errors look like Confluent's."""
+    api = FastAPI(title="Retrace schema registry", default_response_class=RegistryResponse)
+    api.add_exception_handler(Problem, _on_problem)
+    api.add_exception_handler(RequestValidationError, _on_invalid)
+    api.add_exception_handler(HTTPException, _on_http_exception)
+    api.add_exception_handler(Exception, _on_fault)
     for add_routes in (_subjects, _versions, _schemas, _compatibility, _levels):
-        add_routes(app, schema_log)
-    return app
-
-
-async def serve_registry(settings: Settings) -> None:
-    """Serve at the address in `settings.registry.url` until the process is told to stop."""
-    configure_logging("registry", settings.log_level)
-    address = urlsplit(settings.registry.url)
-    http = HttpSettings(host=address.hostname or "127.0.0.1", port=address.port or 0)
-    app = create_app(SchemaLog(settings, Health("registry")))
-    await uvicorn.Server(server_config(app, http)).serve()
+        add_routes(api, schema_log)
+    return api
 
 
 async def _ask(schema_log: Log, question: Callable[[Registry], T]) -> T:
