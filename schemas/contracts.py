@@ -85,7 +85,7 @@ class Contract:
     @property
     def json(self) -> str:
         """The schema as text, as it is registered."""
-        return json.dumps(self.schema)
+        return json.dumps(dict(self.schema))
 
 
 def read(folder: Path) -> Iterator[Contract]:
