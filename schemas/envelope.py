@@ -36,6 +36,7 @@ class Meta:
         traceparent: W3C trace context.
         command_offset: offset, in the command topic, of the command that this answers.
         expected_offset: where the writer of a decided event expects it to stand.
+        version: version of the aggregate after this event; on an answer without effect, the version it found.
         expected_version: version of the aggregate that a command insists on.
         fingerprint: hash of the body of a command, so that an id used again for another body is noticed.
     """
@@ -52,10 +53,13 @@ class Meta:
     traceparent: str | None = None
     command_offset: int | None = None
     expected_offset: int | None = None
+    version: int | None = None
     expected_version: int | None = None
     fingerprint: str | None = None
 
-    def caused(self, index: int, *, type: str, source: str, expected_offset: int, command_offset: int) -> "Meta":
+    def caused(
+        self, index: int, *, type: str, source: str, expected_offset: int, command_offset: int, version: int
+    ) -> "Meta":
         """Meta of the `index`-th event decided on this command; the same on every attempt."""
         return Meta(
             id=uuid5(self.id, str(index)),
@@ -70,6 +74,7 @@ class Meta:
             traceparent=self.traceparent,
             command_offset=command_offset,
             expected_offset=expected_offset,
+            version=version,
             fingerprint=self.fingerprint,
         )
 
@@ -89,6 +94,7 @@ class Meta:
             "traceparent": self.traceparent,
             "commandoffset": self.command_offset,
             EXPECTED_OFFSET: self.expected_offset,
+            "aggregateversion": self.version,
             "expectedversion": self.expected_version,
             "fingerprint": self.fingerprint,
         }
@@ -117,6 +123,7 @@ class Meta:
                 traceparent=texts.get("traceparent"),
                 command_offset=_number(texts, "commandoffset"),
                 expected_offset=_number(texts, EXPECTED_OFFSET),
+                version=_number(texts, "aggregateversion"),
                 expected_version=_number(texts, "expectedversion"),
                 fingerprint=texts.get("fingerprint"),
             )
