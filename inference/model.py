@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from inference.artifact import Metadata
@@ -77,10 +78,14 @@ class Model(Generic[P, W]):
         """Fit and export; the way from a dataset to the bytes that are hashed, stored and deployed.
 
         Raises:
-            Invalid: the dataset is empty, or too large for this model.
+            Invalid: the dataset is empty, too large for this model or has weights that are no numbers, or `k` is below 1.
         """
         if len(dataset) == 0:
             raise Invalid("the dataset has no interactions: widen its range or filters", code="empty_dataset")
+        if not np.isfinite(dataset.weight).all():
+            raise Invalid("the dataset has weights that are no numbers: filter them out", code="dataset_weights")
+        if k < 1:
+            raise Invalid(f"k must be 1 or more, not {k}", code="model_params")
         with threadpool_limits(limits=1):
             return self.to_onnx(self.fit(dataset, params), dataset.items, k, params)
 

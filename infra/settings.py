@@ -57,6 +57,10 @@ class TritonSettings(BaseModel):
         None, description="folder that every Triton server polls; default <data_dir>/triton/models"
     )
     timeout_ms: int = Field(50, description="how long a scoring call may take before the fallback answers", gt=0)
+    backend: Literal["python", "onnxruntime"] = Field(
+        "python", description="python: on the CPU, the bits explain repeats; onnxruntime: on GPU nodes that have it"
+    )
+    instances: int = Field(1, description="requests that one model works on at once, on each server", ge=1)
 
 
 class RegistrySettings(BaseModel):
@@ -157,6 +161,8 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     recommend: RecommendSettings = RecommendSettings()
     deployer: DeployerSettings = DeployerSettings()
+
+    test_stack: Path | None = Field(None, description="data folder of a running stack that the tests use; default one of their own")
 
     max_body_bytes: int = Field(1_048_576, description="largest body of a single command", gt=0)
     max_bulk_bytes: int = Field(1_073_741_824, description="largest body of a bulk upload", gt=0)

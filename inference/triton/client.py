@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tritonclient.grpc.aio import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
@@ -53,36 +53,28 @@ class Triton:
         Raises:
             Incompatible: Triton cannot load it; its reason is in the message.
             Unavailable: the server is away.
+            TimedOut: it took longer than `load_timeout_s`; it may still be loaded.
         """
-        if await self.ready(name):
-            return
-        await self._ask(self._client.load_model(name, client_timeout=self._load_timeout_s), Incompatible)
+        if not await self.ready(name):
+            await self._ask(self._client.load_model(name, client_timeout=self._load_timeout_s))
 
     async def unload(self, name: str) -> None:
-        """Unload a model; without effect when it is not loaded.
-
-        Requests in flight are finished; `ready` turns false only after them.
+        """Unload a model; without effect when it is not loaded. Requests in flight are finished.
 
         Raises:
             Unavailable: the server is away.
+            TimedOut: it took longer than `load_timeout_s`; it may still be unloaded.
         """
-        await self._ask(self._client.unload_model(name, client_timeout=self._load_timeout_s), NotFound)
+        await self._ask(self._client.unload_model(name, client_timeout=self._load_timeout_s))
 
     async def ready(self, name: str, timeout_s: float = 5) -> bool:
         """Whether the model answers requests now.
 
         Raises:
             Unavailable: the server is away.
+            TimedOut: it is there, but says nothing.
         """
-        return bool(await self._ask(self._client.is_model_ready(name, client_timeout=timeout_s), NotFound))
-
-    async def live(self, timeout_s: float = 5) -> bool:
-        """Whether the server answers at all.
-
-        Raises:
-            Unavailable: it does not.
-        """
-        return bool(await self._ask(self._client.is_server_live(client_timeout=timeout_s), Unavailable))
+        return bool(await self._ask(self._client.is_model_ready(name, client_timeout=timeout_s)))
 
     async def infer(
         self, name: str, history: Int32Array, weights: Float32Array, timeout_s: float
@@ -91,34 +83,35 @@ class Triton:
 
         Raises:
             NotFound: no such model is loaded.
-            TimedOut: no answer within `timeout_s`.
             Unavailable: the server is away.
+            TimedOut: no answer within `timeout_s`.
+            Incompatible: the model fails on these tensors.
         """
         inputs = [_tensor("history", "INT32", history), _tensor("weights", "FP32", weights)]
-        call = self._client.infer(name, inputs, outputs=OUTPUTS, client_timeout=timeout_s)
-        answer = await self._ask(call, NotFound)
+        answer = await self._ask(self._client.infer(name, inputs, outputs=OUTPUTS, client_timeout=timeout_s))
         return answer.as_numpy("item_ids"), answer.as_numpy("scores")
 
-    async def _ask(self, call: Awaitable[T], refused: type[Problem]) -> T:
-        """Await a call; `refused` is what it means when the server is there but does not do it."""
+    async def _ask(self, call: Awaitable[T]) -> T:
         try:
             return await call
         except InferenceServerException as fault:
-            raise _translate(fault, self.address, refused) from fault
+            raise _translate(fault, self.address) from fault
 
 
-def _translate(fault: InferenceServerException, address: str, refused: type[Problem]) -> Problem:
+def _translate(fault: InferenceServerException, address: str) -> Problem:
     said = f"Triton at {address}: {fault.message()}"
     match fault.status():
         case "StatusCode.DEADLINE_EXCEEDED":
             return TimedOut(said, code="triton_timeout")
-        case "StatusCode.UNAVAILABLE" if "failed to connect" in fault.message():
+        case "StatusCode.NOT_FOUND":
+            return NotFound(said, code="triton_model_not_loaded")
+        case "StatusCode.UNAVAILABLE" | "StatusCode.RESOURCE_EXHAUSTED" | "StatusCode.CANCELLED":
             return Unavailable(said, code="triton_unavailable")
         case _:
-            return refused(said)
+            return Incompatible(said, code="triton_refused")
 
 
-def _tensor(name: str, kind: str, values: Any) -> InferInput:
+def _tensor(name: str, kind: str, values: Int32Array | Float32Array) -> InferInput:
     tensor = InferInput(name, list(values.shape), kind)
     tensor.set_data_from_numpy(values)
     return tensor

@@ -1,5 +1,9 @@
 """Every model: its graph computes what it says, repeats byte for byte, and does not care who else is in the batch."""
 
+import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +73,27 @@ def test_answer_does_not_depend_on_batch_or_padding(
 def test_same_data_gives_the_same_bytes(model: Model[Any, Any], data: Interactions) -> None:
     """`train --verify` compares artifact hashes: nothing but the data may get into the file."""
     assert model.train(data, model.params, 5) == model.train(data, model.params, 5)
+
+
+def test_bytes_do_not_depend_on_the_process() -> None:
+    """A verifying process has another hash seed and maybe another number of BLAS threads."""
+    program = """
+import hashlib
+from tests.inference.reference import MODELS, toy
+data = toy(users=300, items=400, rows=9000)
+print([hashlib.sha256(model.train(data, model.params, 5)).hexdigest() for model in MODELS])
+"""
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "OPENBLAS_NUM_THREADS": threads, "PYTHONPATH": "."},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed, threads in (("1", "1"), ("2", "2"))
+    }
+    assert len(said) == 1
 
 
 @each_model
@@ -166,6 +191,15 @@ def test_wrong_parameters_are_named(values: dict[str, Any], said: str) -> None:
 def test_parameters_are_put_over_the_defaults() -> None:
     """What a command leaves out has its documented default."""
     assert MODELS[1].configure({"decay": 1}) == ItemToItemParams(decay=1.0)
+
+
+@pytest.mark.parametrize(("weight", "k"), [(math.nan, 5), (math.inf, 5), (1.0, 0)])
+def test_senseless_training_is_refused(weight: float, k: int) -> None:
+    """One NaN would spread through every weight of EASE, unseen until it serves."""
+    data = Interactions.of(["u", "u"], ["a", "b"], [1.0, weight], [0, 1])
+
+    with pytest.raises(Invalid):
+        MODELS[0].train(data, MODELS[0].params, k)
 
 
 @each_model

@@ -134,6 +134,34 @@ async def test_a_server_that_is_away_is_unavailable(free_port: int) -> None:
             await client.infer("any", *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=1)
 
 
+async def test_a_server_that_dies_meanwhile_is_unavailable() -> None:
+    """Killed with a request in its hands: not the model's fault, and worth another try."""
+
+    async def die(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"\0\0\0\4\0\0\0\0\0")  # HTTP/2 settings, so that gRPC takes it for a server
+        await asyncio.sleep(0.1)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(die, "127.0.0.1", 0)
+    async with server, Triton(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        with pytest.raises(Unavailable):
+            await client.infer("any", *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=5)
+
+
+async def test_tensors_that_do_not_fit_are_the_callers_fault(
+    settings: Settings, triton: Triton, names: list[str]
+) -> None:
+    """One bad request gets an error of its own and the model goes on."""
+    publish(settings.model_repository, names[0], ARTIFACTS["ease"])
+    await triton.load(names[0])
+    history, weights = OnnxScorer(ARTIFACTS["ease"]).metadata.encode([])
+
+    with pytest.raises(Incompatible):
+        await triton.infer(names[0], history, weights[:, :3], timeout_s=5)
+    assert (await triton.infer(names[0], history, weights, timeout_s=5))[0].shape == (1, 20)
+
+
 @pytest.fixture
 def free_port() -> Iterator[int]:
 
