@@ -78,7 +78,7 @@ class Model(Generic[P, W]):
         """Fit and export; the way from a dataset to the bytes that are hashed, stored and deployed.
 
         Raises:
-            Invalid: the dataset is empty, too large for this model or has weights that are no numbers, or `k` is below 1.
+            Invalid: the dataset is empty, too large for this model, or has weights that are no numbers; `k` is below 1.
         """
         if len(dataset) == 0:
             raise Invalid("the dataset has no interactions: widen its range or filters", code="empty_dataset")
