@@ -131,10 +131,9 @@ class SchemaLog:
         return await self._take_in(records, offsets)
 
     async def _decide(self, decide: Callable[[Registry], Sequence[Record]]) -> Sequence[Record]:
-        """The fence guards what is appended, not what is refused: a refusal counts only at the end of the log."""
+        """A refusal counts only at the end of the log; what is appended is guarded by the fence, what is known stays so."""
         with contextlib.suppress(Problem):
-            if records := decide(self.registry):
-                return records
+            return decide(self.registry)
         return decide(await self.catch_up())
 
     async def _take_in(self, records: Sequence[Record], offsets: Sequence[int]) -> Registry:
