@@ -26,7 +26,7 @@ QUALITY = "ndcg@10"
 
 
 def demo() -> None:
-    """Show the whole way on real servers with MovieLens-100K: from an HTTP command to an answer that explains itself."""
+    """Show the whole way on real servers with MovieLens-100K, from an HTTP command to an answer explained."""
     settings = Settings()
     story = Story(Console())
     story.console.print(
