@@ -118,7 +118,7 @@ def _line(name: str, line: str) -> None:
 
 
 def _show(statuses: list[Status]) -> None:
-    table = Table(box=None, header_style="bold", padding=(0, 2))
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for column in ("name", "state", "pid", "address", "memory", "uptime"):
         right = column in ("pid", "memory", "uptime")
         table.add_column(column, justify="right" if right else "left", no_wrap=True)

@@ -137,7 +137,7 @@ class StackSettings(BaseModel):
 class Settings(BaseSettings):
     """All settings. Built once, in `__main__` or in a test, and handed down."""
 
-    model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", env_ignore_empty=True, extra="ignore")
 
     data_dir: Path = Field(Path(".retrace"), description="folder for server data, logs and artifacts")
     cache_dir: Path = Field(

@@ -110,8 +110,8 @@ def uv() -> list[str]:
     Raises:
         Unavailable: it is not installed.
     """
-    if found := shutil.which("uv"):
-        return [found]
+    if found := child_environment().get("UV") or shutil.which("uv"):
+        return [found]  # uv tells what it runs where it is
     if importlib.util.find_spec("uv"):
         return [sys.executable, "-m", "uv"]
     raise Unavailable("uv is missing; install it with `pip install uv`.", code="uv_missing")

@@ -31,13 +31,17 @@ class Command:
 
 
 def birth(pid: int) -> str | None:
-    """When a process began, in a form that survives clock changes; None when there is none (or a zombie)."""
+    """When a process began, in a form that survives clock changes; None when it is gone.
+
+    A zombie is gone only with its last thread: until then it may hold ports and files.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return _birth_elsewhere(pid)
-    return None if stat[0] in "ZX" else f"{boot}/{stat[19]}"
+    gone = stat[0] in "ZX" and int(stat[17]) <= 1
+    return None if gone else f"{boot}/{stat[19]}"
 
 
 def _birth_elsewhere(pid: int) -> str | None:

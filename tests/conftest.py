@@ -1,0 +1,67 @@
+"""Real servers for the tests: started once per run, and a corner of its own for each test."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+from elasticsearch import Elasticsearch
+
+from infra.kafka.connect import librdkafka_options
+from infra.settings import Settings
+from infra.stack.stack import Stack, merged
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka, PostgreSQL, Elasticsearch, Triton and the schema registry; those of RETRACE_TEST_STACK stay up afterwards."""
+    running = Settings().test_stack
+    servers = Stack(Settings(data_dir=running or tmp_path_factory.mktemp("stack")))
+    try:
+        servers.up(servers_only=True)
+        yield servers
+    finally:
+        if running is None:
+            servers.down()
+
+
+@pytest.fixture
+def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
+    """Settings with topics, a schema, indices and artifacts that no other test sees; removed afterwards."""
+    mark = f"t{uuid.uuid4().hex[:10]}"
+    corner = {
+        "topic_prefix": f"{mark}.",
+        "artifacts": (tmp_path / "artifacts").as_uri(),
+        "postgres": {"db_schema": mark},
+        "elastic": {"index_prefix": f"{mark}-"},
+    }
+    mine = Settings(**merged(stack.settings.model_dump(exclude_unset=True), corner))
+    yield mine
+    for server, forget in (("kafka", _forget_topics), ("postgres", _forget_tables), ("elastic", _forget_indices)):
+        if stack.server(server).pid is not None:  # a test may have ended it on purpose
+            forget(mine)
+
+
+def _forget_topics(settings: Settings) -> None:
+    admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
+    topics = [name for name in admin.list_topics(timeout=10).topics if name.startswith(settings.topic_prefix)]
+    if topics:
+        admin.delete_topics(topics)
+        admin.poll(0)
+
+
+def _forget_tables(settings: Settings) -> None:
+    with psycopg.connect(settings.postgres.dsn.get_secret_value(), autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '2s'")
+        with contextlib.suppress(psycopg.errors.LockNotAvailable):
+            connection.execute(f'DROP SCHEMA IF EXISTS "{settings.postgres.db_schema}" CASCADE'.encode())
+
+
+def _forget_indices(settings: Settings) -> None:
+    with Elasticsearch(settings.elastic.url) as client:
+        names = list(client.indices.get(index=f"{settings.elastic.index_prefix}*"))
+        if names:
+            client.indices.delete(index=names)
