@@ -21,7 +21,7 @@ from schemas.errors import NotFound, Problem, TimedOut
 
 MODEL = "movies"
 KNOWN_USER = "42"
-ALGORITHMS = {"popularity": {}, "item_to_item": {}, "ease": {"l2": "250"}}
+ALGORITHMS = {"popularity": {}, "item-to-item": {}, "ease": {}}
 QUALITY = "ndcg@10"
 
 
