@@ -62,7 +62,7 @@ class Meta:
     ) -> "Meta":
         """Meta of the `index`-th event decided on this command; the same on every attempt."""
         return Meta(
-            id=uuid5(self.id, str(index)),
+            id=uuid5(self.id, f"{command_offset}/{index}"),
             type=type,
             source=source,
             subject=self.subject,
