@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from infra.stack.stack import READY, SERVERS, SERVICES, Stack, Status
 Names = Annotated[list[str] | None, typer.Argument(help="servers or services; default all")]
 
 COLOURS = {"up": "green", "stopped": "dim"}
+ENDS = {READY: "[green]✓[/]", "stopped": "[dim]✓[/]", "failed": "[red]✗[/]"}
 FOLLOW_S = 0.2
 
 console = Console()
@@ -30,17 +32,22 @@ class Board:
         self._lines: dict[str, tuple[str, float | None]] = {}
 
     def note(self, name: str, what: str) -> None:
-        """A server's latest word."""
-        ended = time.monotonic() - self._began if what in (READY, "stopped", "failed") else None
+        """A server's latest word; where no terminal redraws the board, its last word is printed at once."""
+        ended = time.monotonic() - self._began if what in ENDS else None
         self._lines[name] = (what, ended)
+        if ended is not None and not console.is_terminal:
+            console.print(f"{ENDS[what]} {name:10} {what:8} {ended:5.1f} s")
 
     def __rich__(self) -> Table:
         table = Table.grid(padding=(0, 2))
         now = time.monotonic() - self._began
         for name, (what, ended) in list(self._lines.items()):
-            mark = {READY: "[green]✓", "stopped": "[dim]✓", "failed": "[red]✗"}.get(what, "[yellow]…")
-            table.add_row(mark, name, what, f"{ended if ended is not None else now:5.1f} s")
+            table.add_row(ENDS.get(what, "[yellow]…"), name, what, f"{ended if ended is not None else now:5.1f} s")
         return table
+
+
+def _shown(board: Board) -> AbstractContextManager[object]:
+    return Live(board, console=console, refresh_per_second=8) if console.is_terminal else nullcontext()
 
 
 def up(
@@ -49,7 +56,7 @@ def up(
 ) -> None:
     """Start the servers, then Retrace's own services; what runs already is left alone."""
     stack, board = Stack(Settings()), Board()
-    with Live(board, console=console, refresh_per_second=8):
+    with _shown(board):
         stack.up(names, servers_only=servers_only, progress=board.note)
     _show(stack.status(names or (SERVERS if servers_only else None)))
 
@@ -57,7 +64,7 @@ def up(
 def down(names: Names = None) -> None:
     """Stop the services and servers; their data stays."""
     board = Board()
-    with Live(board, console=console, refresh_per_second=8):
+    with _shown(board):
         Stack(Settings()).down(names, progress=board.note)
 
 

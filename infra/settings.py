@@ -137,7 +137,9 @@ class StackSettings(BaseModel):
 class Settings(BaseSettings):
     """All settings. Built once, in `__main__` or in a test, and handed down."""
 
-    model_config = SettingsConfigDict(env_prefix="RETRACE_", env_nested_delimiter="__", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="RETRACE_", env_nested_delimiter="__", env_ignore_empty=True, extra="ignore"
+    )
 
     data_dir: Path = Field(Path(".retrace"), description="folder for server data, logs and artifacts")
     cache_dir: Path = Field(
@@ -162,7 +164,9 @@ class Settings(BaseSettings):
     recommend: RecommendSettings = RecommendSettings()
     deployer: DeployerSettings = DeployerSettings()
 
-    test_stack: Path | None = Field(None, description="data folder of a running stack that the tests use; default one of their own")
+    test_stack: Path | None = Field(
+        None, description="data folder of a running stack that the tests use; default one of their own"
+    )
 
     max_body_bytes: int = Field(1_048_576, description="largest body of a single command", gt=0)
     max_bulk_bytes: int = Field(1_073_741_824, description="largest body of a bulk upload", gt=0)

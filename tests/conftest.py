@@ -17,7 +17,7 @@ from infra.stack.stack import Stack, merged
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Kafka, PostgreSQL, Elasticsearch, Triton and the schema registry; those of RETRACE_TEST_STACK stay up afterwards."""
+    """The servers and the schema registry; those of RETRACE_TEST_STACK stay up afterwards."""
     running = Settings().test_stack
     servers = Stack(Settings(data_dir=running or tmp_path_factory.mktemp("stack")))
     try:

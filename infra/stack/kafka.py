@@ -64,6 +64,8 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str | i
         "share.coordinator.state.topic.num.partitions": 1,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
+        "broker.session.timeout.ms": 3000,  # a crashed node waits this long for its former self when it comes back
+        "broker.heartbeat.interval.ms": 1000,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 1000,
     }

@@ -182,9 +182,9 @@ class Embedded(Server):
 
     def _wait(self, say: Say) -> None:
         """Until it works, or died, or took too long."""
-        say("waiting until it answers")
         until = time.monotonic() + self.settings.stack.start_timeout_s
         while (why := self._fault()) is not None:
+            say("waiting until it answers")
             if self.pid is None:
                 raise Unavailable(
                     f"{self.name} ended while it started; the cause should be in the end of its log, and all of it "

@@ -3,11 +3,12 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 import psutil
@@ -57,6 +58,7 @@ class Stack:
 
     def __init__(self, settings: Settings) -> None:
         self._given = settings
+        self._interrupted = Event()
         self.data_dir = settings.data_dir.absolute()
 
     @property
@@ -97,7 +99,7 @@ class Stack:
         """Stop them cleanly: our own services first, then the servers they use."""
         say = progress or _silent
         with locked(self.data_dir / "stack.lock"):
-            chosen = self._select(names)
+            chosen = [one for one in self._select(names) if one.started]
             for wave in sorted({one.wave for one in chosen}, reverse=True):
                 _together([partial(_stop, one, say) for one in chosen if one.wave == wave])
 
@@ -131,14 +133,24 @@ class Stack:
         for one in servers:
             if one.pid is None:
                 one.claim()
-        _together([partial(self._start_one, one, progress) for one in servers])
+        self._interrupted.clear()
+        try:
+            _together([partial(self._start_one, one, progress) for one in servers])
+        except KeyboardInterrupt:
+            self._interrupted.set()
+            raise
 
     def _start_one(self, one: Server, progress: Progress) -> None:
+        def say(what: str) -> None:
+            if self._interrupted.is_set():
+                raise Unavailable(f"The start of {one.name} was interrupted; `retrace up` goes on with it.")
+            progress(one.name, what)
+
         try:
-            one.start(partial(progress, one.name))
-        except Unavailable as error:
+            one.start(say)
+        except Exception:
             progress(one.name, "failed")
-            raise error
+            raise
         self._note(one.endpoints())
         progress(one.name, READY)
 
@@ -253,8 +265,13 @@ def _stop(one: Server, say: Progress) -> None:
 
 def _together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """Run all at once, wait for all, then raise the first fault."""
-    with ThreadPoolExecutor(max_workers=max(1, len(tasks))) as pool:
-        return [future.result() for future in [pool.submit(task) for task in tasks]]
+    pool = ThreadPoolExecutor(max_workers=max(1, len(tasks)))
+    try:
+        futures = [pool.submit(task) for task in tasks]
+        wait(futures)
+        return [future.result() for future in futures]
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _silent(_name: str, _what: str) -> None:

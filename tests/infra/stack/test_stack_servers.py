@@ -7,7 +7,8 @@ import numpy as np
 import psycopg
 import tritonclient.grpc
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from elasticsearch import Elasticsearch
 
 from infra.kafka.connect import librdkafka_options
