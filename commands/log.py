@@ -31,6 +31,9 @@ class DecidedLog(Protocol):
             Unavailable: the log does not answer.
         """
 
+    async def close(self) -> None:
+        """Let go of connections."""
+
 
 class MemoryLog:
     """A partition in memory, for tests and simulations: it does what Kafka promises, and nothing else.
@@ -69,3 +72,6 @@ class MemoryLog:
     async def read(self, start: int) -> Page:
         """Records from `start`."""
         return self.page(start)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""

@@ -1,0 +1,169 @@
+"""The role `processor`: answers the commands of every partition that it is assigned.
+
+The consumer group only spreads the work. Two owners at once, or one that wakes up late, do no harm: what they write
+stands where nobody expects it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+import commands.aggregates
+from commands.aggregate import Aggregate
+from commands.owner import Owner
+from commands.state import PartitionState
+from infra.discover import discover
+from infra.health import Health
+from infra.kafka.consumer import make_consumer
+from infra.kafka.decided import KafkaLog, batch_producer
+from infra.kafka.facts import FactWriter
+from infra.kafka.records import Decoder, from_aiokafka
+from infra.kafka.topics import create_topics, logical, physical
+from infra.registry.enlist import open_decoder
+from infra.settings import Settings
+from schemas.errors import Unavailable
+from schemas.topics import COMMANDS_SUFFIX, TOPICS
+
+GROUP = "processor"
+SESSION_TIMEOUT_MS = 6000
+WATCH_EVERY_S = 5.0
+
+log = structlog.get_logger()
+
+
+def aggregates_by_topic() -> Mapping[str, Aggregate[Any, Any, Any]]:
+    """Every aggregate, by the topic of its events."""
+    return {aggregate.topic: aggregate for aggregate in discover(commands.aggregates, Aggregate).values()}
+
+
+async def work(settings: Settings, health: Health) -> None:
+    """Answer commands until cancelled."""
+    health.failed("group", "joining")
+    await create_topics(settings)
+    decoder = await open_decoder(settings)
+    async with FactWriter(settings, decoder.codec) as letters, batch_producer(settings) as producer:
+        await Processor(settings, health, decoder, producer, letters).run()
+
+
+class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of the group, with one `Owner` for each partition that it is assigned."""
+
+    def __init__(
+        self, settings: Settings, health: Health, decoder: Decoder, producer: AIOKafkaProducer, letters: FactWriter
+    ) -> None:
+        self._settings = settings
+        self._health = health
+        self._decoder = decoder
+        self._producer = producer
+        self._letters = letters
+        self._aggregates = aggregates_by_topic()
+        self._owners: dict[TopicPartition, Owner] = {}
+        self._kept: dict[TopicPartition, PartitionState] = {}  # until the next assignment: most partitions come back
+        self._consumer: AIOKafkaConsumer = make_consumer(
+            settings,
+            group=GROUP,
+            session_timeout_ms=SESSION_TIMEOUT_MS,
+            heartbeat_interval_ms=SESSION_TIMEOUT_MS // 4,
+            fetch_max_wait_ms=250,
+        )
+
+    async def run(self) -> NoReturn:
+        """Hand the commands to the owners of their partitions, for ever."""
+        topics = [physical(self._settings, TOPICS[name].commands) for name in self._aggregates]
+        self._consumer.subscribe(topics, listener=self)
+        try:
+            await self._consumer.start()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._watch())
+                while True:
+                    await self._hand_over()
+        finally:
+            await self._let_go(list(self._owners))
+            await self._consumer.stop()
+
+    async def _watch(self) -> NoReturn:
+        """Notice that Kafka is away even when nobody sends commands: the client library only goes on trying."""
+        while True:
+            at = next(iter(self._owners), None)
+            if at is not None:
+                try:
+                    await asyncio.wait_for(self._consumer.end_offsets([at]), WATCH_EVERY_S)
+                    self._health.ok("kafka")
+                except (KafkaError, TimeoutError) as fault:
+                    self._health.failed("kafka", f"{self._settings.kafka.bootstrap} does not answer: {fault!r}")
+            await asyncio.sleep(WATCH_EVERY_S)
+
+    async def _hand_over(self) -> None:
+        try:
+            got: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=1000)
+        except KafkaError as fault:
+            self._health.failed("group", f"commands cannot be read: {fault!r}")
+            await asyncio.sleep(0.5)
+            return
+        self._health.ok("group", f"{len(self._owners)} partitions")
+        for at, records in got.items():
+            owner = self._owners.get(at)
+            if owner is not None:
+                owner.inbox.put([from_aiokafka(record, self._settings.topic_prefix) for record in records])
+                if not owner.inbox.has_room:
+                    self._consumer.pause(at)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Stop deciding for these partitions, at once."""
+        await self._let_go(list(revoked))
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Begin to decide for these partitions, each from where its events say."""
+        kept, self._kept = self._kept, {}
+        for at in assigned:
+            self._consumer.pause(at)
+            self._owners[at] = self._owner(at, kept.get(at) or PartitionState())
+            self._owners[at].start()
+        log.info("partitions assigned", partitions=[f"{at.topic}/{at.partition}" for at in self._owners])
+
+    def _owner(self, at: TopicPartition, state: PartitionState) -> Owner:
+        name = logical(self._settings, at.topic).removesuffix(COMMANDS_SUFFIX)
+        return Owner(
+            aggregate=self._aggregates[name],
+            partition=at.partition,
+            log=KafkaLog(self._settings, self._producer, TOPICS[name], at.partition),
+            decoder=self._decoder,
+            letters=self._letters,
+            health=self._health,
+            flow=Flow(self._consumer, at),
+            state=state,
+        )
+
+    async def _let_go(self, partitions: Sequence[TopicPartition]) -> None:
+        owners = {at: owner for at in partitions if (owner := self._owners.pop(at, None)) is not None}
+        await asyncio.gather(*(owner.stop() for owner in owners.values()))
+        self._kept |= {at: owner.state for at, owner in owners.items()}
+
+
+class Flow:
+    """The tap of one command partition."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, at: TopicPartition) -> None:
+        self._consumer = consumer
+        self._at = at
+
+    async def open_at(self, offset: int) -> None:
+        """Let commands come, from `offset`.
+
+        Raises:
+            Unavailable: the brokers do not answer.
+        """
+        try:
+            self._consumer.seek(self._at, offset)
+            self._consumer.resume(self._at)
+        except (KafkaError, ValueError) as fault:
+            raise Unavailable(f"{self._at} cannot be read: {fault!r}") from fault
+
+    def open(self) -> None:
+        """Let commands come again."""
+        if self._at in self._consumer.paused():
+            self._consumer.resume(self._at)
