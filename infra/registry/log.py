@@ -65,9 +65,7 @@ class SchemaLog:
             Unavailable: the log has not been read to its end once.
         """
         if self._registry is None:
-            component = self.health.components.get("log")
-            why = component.cause if component else "not started"
-            raise Unavailable(f"The registry has not read its log yet: {why}. Try again.")
+            raise Unavailable(f"The registry has not read its log yet: {self._cause()}. Try again.")
         return self._registry
 
     async def start(self) -> None:
@@ -88,9 +86,7 @@ class SchemaLog:
         Raises:
             Unavailable: the brokers do not answer.
         """
-        consumer = self._consumer
-        if consumer is None:
-            raise Unavailable(f"Kafka at {self._settings.kafka.bootstrap} does not answer. Try again.")
+        consumer = self._reading()
         try:
             ends = await asyncio.wait_for(consumer.end_offsets([self._partition]), TIMEOUT_S)
         except (KafkaError, TimeoutError) as error:
@@ -111,6 +107,9 @@ class SchemaLog:
             TooLarge: a record is over the size that the brokers take.
             Problem: whatever `decide` raises; nothing is written then.
         """
+        with contextlib.suppress(Problem):
+            if not decide(self.registry):
+                return self.registry  # what is known stays so: no need to fence whoever writes now
         fault: BaseException | None = None
         async with self._writing:
             for attempt in range(WRITE_ATTEMPTS):
@@ -124,6 +123,7 @@ class SchemaLog:
 
     async def _write_once(self, decide: Callable[[Registry], Sequence[Record]]) -> Registry:
         producer = await self._fence()
+        self._reading()
         records = await self._decide(decide)
         if not records:
             return self.registry
@@ -131,10 +131,20 @@ class SchemaLog:
         return await self._take_in(records, offsets)
 
     async def _decide(self, decide: Callable[[Registry], Sequence[Record]]) -> Sequence[Record]:
-        """A refusal counts only at the end of the log; what is appended is guarded by the fence, what is known stays so."""
+        """What is appended is guarded by the fence; a refusal counts only at the end of the log."""
         with contextlib.suppress(Problem):
             return decide(self.registry)
         return decide(await self.catch_up())
+
+    def _reading(self) -> AIOKafkaConsumer:
+        """Whoever cannot read the log may not write to it either."""
+        if self._consumer is None:
+            raise Unavailable(f"The registry does not follow its log: {self._cause()}. Try again.")
+        return self._consumer
+
+    def _cause(self) -> str:
+        component = self.health.components.get("log")
+        return component.cause if component else "not started"
 
     async def _take_in(self, records: Sequence[Record], offsets: Sequence[int]) -> Registry:
         """What was committed right behind the known position is known without waiting for it to come back.
@@ -188,6 +198,7 @@ class SchemaLog:
         if producer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
                 await asyncio.wait_for(producer.stop(), TIMEOUT_S)
+            _retrieve_faults(producer)
 
     async def _read_to(self, offset: int) -> Registry:
         try:
@@ -270,6 +281,19 @@ class SchemaLog:
         for _, code, *_ in answer.topic_errors:
             if for_code(code) not in (NoError, TopicAlreadyExistsError):
                 raise for_code(code)(f"making topic {self._partition.topic}")
+
+
+def _retrieve_faults(producer: AIOKafkaProducer) -> None:
+    """A producer that fails leaves its fault also in futures that aiokafka 0.14 awaits nowhere.
+
+    The interpreter would report each as an error when it collects them, long after the fault was dealt with.
+    """
+    accumulator = producer._message_accumulator
+    batches = [batch for queue in accumulator._batches.values() for batch in queue]
+    waiters = [batch._drain_waiter for batch in (*batches, *accumulator._pending_batches)]
+    for waiter in (*waiters, producer._txn_manager.wait_for_transaction_end()):
+        if waiter is not None and waiter.done() and not waiter.cancelled():
+            waiter.exception()
 
 
 def _apply(registry: Registry, offset: int, key: bytes | None, value: bytes | None) -> None:
