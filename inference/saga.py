@@ -1,7 +1,8 @@
 """What every saga is: a frozen value that holds pure functions, found by discovery in `inference/sagas`.
 
-A saga hears the events of one topic and speaks commands; it touches nothing else. The id of each command is derived from
-the event that caused it, so that hearing an event twice says the same command twice, which is answered as a repetition.
+A saga hears the events of one topic and speaks commands; it touches nothing else. The id of each command is derived
+from the event that caused it, so that hearing an event twice says the same command twice, which is answered as a
+repetition.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -122,6 +123,4 @@ def _answers(meta: Meta, due_id: UUID) -> bool:
 
 def _due(saga: Saga[S], cause: Meta, index: int, reaction: Reaction) -> Due:
     later = reaction if isinstance(reaction, Later) else Later(reaction, 0)
-    return Due(
-        command_id(saga.name, cause, index), later.command, cause, cause.time + timedelta(seconds=later.after_s)
-    )
+    return Due(command_id(saga.name, cause, index), later.command, cause, cause.time + timedelta(seconds=later.after_s))

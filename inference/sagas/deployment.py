@@ -6,8 +6,8 @@ step lasts for ever, and says what comes next:
     requested ──► validated ──► loaded ──► promoted ──► completed
         └─────────────┴───────────┴──────► aborted ──► rolled back
 
-Nothing after `promoted` or `aborted` can fail, it can only take longer: these have no timeout. Shadow, canary and approval
-are further steps between loaded and promoted.
+Nothing after `promoted` or `aborted` can fail, it can only take longer: these have no timeout. Shadow, canary and
+approval are further steps between loaded and promoted.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,7 @@ def evolve(state: Rollout, event: DeploymentsEvent) -> Rollout:
             assert_never(event)
 
 
-def react(state: Rollout, event: DeploymentsEvent, meta: Meta) -> Sequence[Reaction]:
+def react(state: Rollout, event: DeploymentsEvent, _: Meta) -> Sequence[Reaction]:
     """What follows from a step."""
     match event:
         case DeploymentRequested():
@@ -103,9 +103,7 @@ def _give_up(
     state: Rollout, event: DeploymentRequested | DeploymentValidated | DeploymentLoaded, after_s: float
 ) -> Later:
     reason = f"version {state.version} stood at '{state.step}' for {after_s:g} s"
-    command = RollBackDeployment(
-        model=event.model, deployment_id=event.deployment_id, step=state.step, reason=reason
-    )
+    command = RollBackDeployment(model=event.model, deployment_id=event.deployment_id, step=state.step, reason=reason)
     return Later(command, after_s)
 
 

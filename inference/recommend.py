@@ -1,0 +1,174 @@
+"""How a recommendation is made: by the model when it can, else the last good answer, else what is popular.
+
+Every way ends in an `Outcome` that says what it was made from, so that it can be made again from the log.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from prometheus_client import Counter
+
+from inference import candidates
+from inference.inputs import ModelInput, history_sha256, model_input
+from inference.lastgood import Good, LastGood
+from inference.reads import ReadModels, User
+from inference.routing import Route, Routing, World
+from inference.scoring import Scoring
+from inference.triton.repository import triton_name
+from schemas.decisions import AsOf
+from schemas.errors import Problem, Unavailable
+
+Source: TypeAlias = Literal["model", "last_good", "popular", "none"]
+
+ANSWERS = Counter("retrace_recommendations_total", "Answers by what made them, and why.", ["source", "reason"])
+
+
+@dataclass(frozen=True, eq=False)
+class Offer:
+    """Candidates, before filters.
+
+    Attributes:
+        source: where they come from.
+        reason: why not from the model.
+        scored: candidates with scores, best first.
+        user: as known.
+        route: what scored; None when no model did.
+        given: what the model was given, when it was asked now.
+        based_on: the earlier decision whose candidates these are.
+    """
+
+    source: Source
+    reason: str | None
+    scored: Sequence[tuple[str, float]]
+    user: User
+    route: Route | None = None
+    given: ModelInput | None = None
+    based_on: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the model makes no offer.
+
+    Attributes:
+        reason: as it is recorded.
+        is_trouble: whether it would have made one, had everything worked.
+    """
+
+    reason: str
+    is_trouble: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """An answer and what it was made from.
+
+    Attributes:
+        offer: what it was chosen from.
+        items: the answer, best first.
+        filtered: candidates taken out: retired or hidden.
+        positions: what was known.
+    """
+
+    offer: Offer
+    items: tuple[tuple[str, float], ...]
+    filtered: tuple[str, ...]
+    positions: tuple[AsOf, ...]
+
+    @property
+    def source(self) -> Source:
+        """What made the answer."""
+        return self.offer.source if self.items else "none"
+
+    @property
+    def history_length(self) -> int:
+        """Interactions given to the model; when none was asked, those known."""
+        return len(self.offer.given.items if self.offer.given else self.offer.user.history)
+
+    @property
+    def history_sha256(self) -> str:
+        """Hash of the same."""
+        return self.offer.given.sha256 if self.offer.given else history_sha256(self.offer.user.history)
+
+
+def settle(offer: Offer, world: World, limit: int) -> Outcome:
+    """Choose the answer from an offer."""
+    user = offer.user
+    items, filtered = candidates.answer(offer.scored, set(user.history), user.profile, world.catalogue.items, limit)
+    counted = world.counted if offer.source == "popular" else ()
+    positions = (*user.positions, *world.catalogue.positions, *world.routed, *counted)
+    return Outcome(offer, tuple(items), tuple(filtered), positions)
+
+
+class Recommender:
+    """Makes answers.
+
+    Args:
+        reads: the users.
+        routing: what is kept of the world.
+        scoring: the Triton servers.
+        last_good: where the models' answers are kept.
+    """
+
+    def __init__(self, reads: ReadModels, routing: Routing, scoring: Scoring, last_good: LastGood) -> None:
+        self._reads = reads
+        self._routing = routing
+        self._scoring = scoring
+        self._last_good = last_good
+
+    async def recommend(self, user_id: str, model: str, limit: int, decision_id: str) -> Outcome:
+        """An answer for a user; whatever is away, there is one.
+
+        Args:
+            decision_id: of this decision, under which a model's answer is kept for later.
+        """
+        world = self._routing.world
+        good = self._last_good.get(model, user_id)
+        try:
+            user = await self._reads.user(user_id)
+        except Unavailable:
+            user = good.user if good else User()
+            offer: Offer | Refusal = Refusal("history_unavailable", is_trouble=True)
+        else:
+            offer = await self._ask(user_id, model, user, world.route(model), decision_id)
+        outcome = _choose(offer, user, good, world, limit)
+        ANSWERS.labels(outcome.source, outcome.offer.reason or "").inc()
+        return outcome
+
+    async def _ask(
+        self, user_id: str, model: str, user: User, route: Route | None, decision_id: str
+    ) -> Offer | Refusal:
+        """What the model offers."""
+        if not user.profile.personalisation:
+            self._last_good.forget(model, user_id)
+            return Refusal("no_consent")
+        if route is None:
+            return Refusal("no_model")
+        if not user.history:
+            return Refusal("new_user" if user.registered else "unknown_user")
+        given = model_input(user.history, route.metadata)
+        if not given.items:
+            return Refusal("unknown_items")
+        try:
+            item_ids, scores = await self._scoring.score(triton_name(model, route.live.version), given)
+        except Problem as problem:
+            return Refusal(problem.code, is_trouble=True)
+        good = Good(decision_id, route, user, item_ids[0], scores[0])
+        self._last_good.put(model, user_id, good)
+        return Offer("model", None, good.scored, user, route, given)
+
+
+def _choose(made: Offer | Refusal, user: User, good: Good | None, world: World, limit: int) -> Outcome:
+    """The first offer of which anything is left after the filters."""
+    reason = made.reason if isinstance(made, Refusal) else "nothing_left"
+    offers = [made] if isinstance(made, Offer) else []
+    if isinstance(made, Refusal) and made.is_trouble and good is not None:
+        offers.append(Offer("last_good", reason, good.scored, user, good.route, based_on=good.decision_id))
+    offers.append(Offer("popular", reason, world.popular, user))
+    outcome = settle(offers[0], world, limit)
+    for offer in offers[1:]:
+        if outcome.items:
+            break
+        outcome = settle(offer, world, limit)
+    return outcome
