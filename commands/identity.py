@@ -1,0 +1,57 @@
+"""Ids of commands and facts: the client's own when it chose one, else new and in the order of time."""
+
+import os
+import time
+from collections.abc import Iterator
+from hashlib import blake2b
+from uuid import UUID, uuid5
+
+import orjson
+from uuid6 import uuid7
+
+from commands.validation import Fields
+from schemas.errors import Invalid
+
+TENANTS = UUID("d0b2f7f4-6f0e-5b1c-9a43-2f6a4f3c1e58")
+LONGEST_KEY = 200
+
+
+def id_for(tenant: str, key: str | None) -> UUID:
+    """UUIDv5 of tenant and key, or a UUIDv7 when there is no key.
+
+    Raises:
+        Invalid: the key is empty, too long or not printable.
+    """
+    if key is None:
+        return UUID(int=uuid7().int)
+    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+        raise Invalid(
+            f"an Idempotency-Key has 1 to {LONGEST_KEY} printable characters, a random UUID for example",
+            code="bad_idempotency_key",
+        )
+    return derived_id(tenant, key)
+
+
+def derived_id(tenant: str, key: str) -> UUID:
+    """UUIDv5 of tenant and key."""
+    return uuid5(uuid5(TENANTS, tenant), key)
+
+
+def many_ids() -> Iterator[str]:
+    """UUIDv7s in rising order, made faster than one by one: a random start, then steps of random bits.
+
+    Source: RFC 9562, section 6.2, method 2.
+    """
+    while True:
+        millis = time.time_ns() // 1_000_000
+        tail = int.from_bytes(os.urandom(7))
+        for step in range(1000):
+            low = (tail + step * 0x1_0000_0001) & 0x3FFF_FFFF_FFFF_FFFF
+            text = f"{(millis << 16) | 0x7000 | (step << 2):016x}{0x8000_0000_0000_0000 | low:016x}"
+            yield f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def fingerprint_of(type_: str, fields: Fields) -> str:
+    """Hash of what a command says, so that its id used for another body is noticed."""
+    text = orjson.dumps([type_, fields], option=orjson.OPT_SORT_KEYS, default=str)
+    return blake2b(text, digest_size=12).hexdigest()

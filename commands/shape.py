@@ -1,0 +1,70 @@
+"""Contracts as JSON Schema, for the OpenAPI document."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from commands.validation import generated
+from schemas.contracts import Contract
+
+Shape: TypeAlias = dict[str, Any]
+
+LIMITS = ("minLength", "maxLength", "pattern", "minimum", "maximum")
+RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+
+
+def shape_of(contract: Contract, without: Sequence[str] = ()) -> Shape:
+    """The body that a contract takes; `without` names the fields that come in the path."""
+    optional = generated(contract)
+    fields = [field for field in contract.fields if field["name"] not in without]
+    required = [f["name"] for f in fields if "default" not in f and f["name"] not in optional]
+    return {
+        "type": "object",
+        "title": contract.name,
+        "description": contract.schema["doc"],
+        "properties": {field["name"]: field_shape(field) for field in fields},
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+def field_shape(field: Mapping[str, Any]) -> Shape:
+    """One field, its limits, default and doc included."""
+    shape = _shape(field["type"], {name: field[name] for name in LIMITS if name in field})
+    shape["description"] = field["doc"]
+    if "default" in field:
+        shape["default"] = field["default"]
+    return shape
+
+
+def _shape(schema: Any, limits: Shape) -> Shape:
+    match schema:
+        case [*branches]:
+            inner = next(_shape(branch, limits) for branch in branches if branch != "null")
+            return {"anyOf": [inner, {"type": "null"}]}
+        case {"type": "array", "items": items}:
+            return {"type": "array", "items": _shape(items, {})}
+        case {"type": "map", "values": values}:
+            return {"type": "object", "additionalProperties": _shape(values, {})}
+        case {"type": "enum", "symbols": symbols}:
+            return {"type": "string", "enum": list(symbols)}
+        case {"type": "record", "fields": fields, "doc": doc}:
+            return {
+                "type": "object",
+                "description": doc,
+                "properties": {field["name"]: field_shape(field) for field in fields},
+                "required": [field["name"] for field in fields if "default" not in field],
+                "additionalProperties": False,
+            }
+        case {"logicalType": "timestamp-micros"}:
+            return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "minimum": 0}]}
+        case {"type": primitive}:
+            return _shape(primitive, limits)
+        case "int" | "long":
+            least, most = RANGES[schema]
+            return {"type": "integer", "minimum": least, "maximum": most, **limits}
+        case "float" | "double":
+            return {"type": "number", **limits}
+        case "boolean":
+            return {"type": "boolean"}
+        case _:
+            return {"type": "string", **limits}
