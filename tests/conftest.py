@@ -41,7 +41,7 @@ def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
     mine = Settings(**merged(stack.settings.model_dump(exclude_unset=True), corner))
     yield mine
     for server, forget in (("kafka", _forget_topics), ("postgres", _forget_tables), ("elastic", _forget_indices)):
-        if stack.server(server).pid is not None:  # a test may have ended it on purpose
+        if stack.server(server).running:  # a test may have ended it on purpose
             forget(mine)
 
 

@@ -79,8 +79,7 @@ class Postgres(Embedded):
         return {"postgres": {"dsn": self._dsn(DATABASE)}}
 
     def _dsn(self, database: str) -> str:
-        password = (self.folder / "password").read_text()
-        return f"postgresql://{USER}:{password}@{HOST}:{self.port}/{database}"
+        return f"postgresql://{USER}:{password(self.folder)}@{HOST}:{self.port}/{database}"
 
     def _initialise(self) -> None:
         """Run initdb, with a password of its own for each data folder.
@@ -88,22 +87,30 @@ class Postgres(Embedded):
         Raises:
             Unavailable: initdb failed.
         """
-        self.make()
+        password(self.folder)
         self.folder.chmod(0o700)
         shutil.rmtree(self.data, ignore_errors=True)  # left by an initdb that was killed
         self.data.mkdir(mode=0o700)
-        password = self.folder / "password"
-        password.touch(mode=0o600)
-        password.write_text(secrets.token_urlsafe(24))
         if os.geteuid() == 0:
             shutil.chown(self.data, SYSTEM_USER)
-        command = [*as_user(), program("initdb"), "-D", str(self.data), "-U", USER, f"--pwfile={password}"]
+        command = [*as_user(), program("initdb"), "-D", str(self.data), "-U", USER]
+        command += [f"--pwfile={self.folder / 'password'}"]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
         command += ["--locale=C", "--builtin-locale=C.UTF-8"]
         result = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
         if result.returncode != 0:
             shutil.rmtree(self.data, ignore_errors=True)
             raise Unavailable(f"PostgreSQL could not make its database: {result.stderr.strip()[-600:]}")
+
+
+def password(folder: Path) -> str:
+    """The password of this data folder's database, made up at its first use and readable by its owner alone."""
+    file = folder / "password"
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(24))
+    return file.read_text()
 
 
 def program(name: str) -> str:

@@ -53,6 +53,11 @@ class Server(ABC):
 
     @property
     @abstractmethod
+    def running(self) -> bool:
+        """Whether it is there, healthy or not."""
+
+    @property
+    @abstractmethod
     def pid(self) -> int | None:
         """Its process here, while it lives; None for what does not run as our process."""
 
@@ -126,6 +131,11 @@ class Embedded(Server):
 
     @property
     @override
+    def running(self) -> bool:
+        return self.daemon.pid is not None
+
+    @property
+    @override
     def pid(self) -> int | None:
         return self.daemon.pid
 
@@ -138,7 +148,7 @@ class Embedded(Server):
 
     @override
     def start(self, say: Say) -> None:
-        if self.pid is None:
+        if not self.running:
             self._require_modules()
             command = self.prepare(say)
             say("starting")
@@ -185,7 +195,7 @@ class Embedded(Server):
         until = time.monotonic() + self.settings.stack.start_timeout_s
         while (why := self._fault()) is not None:
             say("waiting until it answers")
-            if self.pid is None:
+            if not self.running:
                 raise Unavailable(
                     f"{self.name} ended while it started; the cause should be in the end of its log, and all of it "
                     f"comes with `retrace logs {self.name}`:\n{self.daemon.last_words()}",
@@ -226,6 +236,11 @@ class External(Server):
     @property
     @override
     def started(self) -> bool:
+        return True
+
+    @property
+    @override
+    def running(self) -> bool:
         return True
 
     @property

@@ -16,6 +16,7 @@ import psutil
 from infra.settings import ENDPOINTS_FILE, Settings
 from infra.stack import checks
 from infra.stack.cache import locked
+from infra.stack.containers import containers
 from infra.stack.elastic import Elastic
 from infra.stack.kafka import Kafka
 from infra.stack.postgres import Postgres
@@ -91,7 +92,7 @@ class Stack:
         wanted = list(names or (SERVERS if servers_only else (*SERVERS, *SERVICES)))
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.data_dir / "stack.lock"):
-            require_memory([one for one in self._select(wanted) if one.pid is None])
+            require_memory([one for one in self._select(wanted) if not one.running])
             for wave in sorted({one.wave for one in self._select(wanted)}):
                 self._start([one for one in self._select(wanted) if one.wave == wave], progress or _silent)
 
@@ -99,7 +100,7 @@ class Stack:
         """Stop them cleanly: our own services first, then the servers they use."""
         say = progress or _silent
         with locked(self.data_dir / "stack.lock"):
-            chosen = [one for one in self._select(names) if one.started]
+            chosen = [one for one in self._select(names) if one.started and not isinstance(one, External)]
             for wave in sorted({one.wave for one in chosen}, reverse=True):
                 _together([partial(_stop, one, say) for one in chosen if one.wave == wave])
 
@@ -131,7 +132,7 @@ class Stack:
 
     def _start(self, servers: Sequence[Server], progress: Progress) -> None:
         for one in servers:
-            if one.pid is None:
+            if not one.running:
                 one.claim()
         self._interrupted.clear()
         try:
@@ -164,9 +165,13 @@ class Stack:
     def _every(self) -> list[Server]:
         settings = self.settings
         ours = [Service(settings, role) for role in ROLES]
-        if settings.stack.engine == "external":
-            return [*external(settings), *[one for one in ours if one.name not in SERVERS]]
-        return [Kafka(settings), Postgres(settings), Elastic(settings), Triton(settings), *ours]
+        match settings.stack.engine:
+            case "external":
+                return [*external(settings), *[one for one in ours if one.name not in SERVERS]]
+            case "containers":
+                return [*containers(settings), *ours]
+            case "embedded":
+                return [Kafka(settings), Postgres(settings), Elastic(settings), Triton(settings), *ours]
 
     def _endpoints(self) -> dict[str, Any]:
         with suppress(FileNotFoundError):
@@ -197,9 +202,9 @@ def external(settings: Settings) -> list[Server]:
 def status_of(one: Server) -> Status:
     """Look at one server and ask it."""
     pid = one.pid
-    if pid is None and not one.started:
+    if not one.started:
         return Status(one.name, "stopped", one.address, why=f"It was not started; `retrace up {one.name}` does.")
-    if pid is None and not isinstance(one, External):
+    if not one.running:
         why = f"It ended by itself; see `retrace logs {one.name}`, and `retrace up` starts it again."
         return Status(one.name, "died", one.address, why=why)
     memory, uptime, frozen = usage(pid) if pid else (0, 0.0, False)

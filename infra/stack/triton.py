@@ -51,7 +51,8 @@ class Triton(Embedded):
 
     @override
     def endpoints(self) -> dict[str, Any]:
-        return {"triton": {"grpc": [self.address], "model_repository": str(self.settings.model_repository)}}
+        repository = str(self.settings.model_repository)
+        return {"triton": {"grpc": [self.address], "model_repository": repository, "backend": "python"}}
 
     def _flags(self, packages: Path) -> list[str]:
         values = {
