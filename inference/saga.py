@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 from schemas.codec import Record
 from schemas.contracts import contracts
 from schemas.envelope import Meta, Recorded
+from schemas.identity import derived_id
 
 S = TypeVar("S")
 
@@ -61,13 +62,15 @@ class Due:
     """A command with its id and its time.
 
     Attributes:
-        id: the same whenever the event is heard.
+        id: of the command in the log; the same whenever the event is heard.
+        key: Idempotency-Key that gives it this id.
         command: what to send.
         cause: the event that it follows from.
         at: not before this time.
     """
 
     id: UUID
+    key: str
     command: Record
     cause: Meta
     at: datetime
@@ -86,9 +89,9 @@ class Progress(Generic[S]):
     pending: Mapping[UUID, Due] = field(default_factory=dict)
 
 
-def command_id(saga: str, cause: Meta, index: int) -> UUID:
-    """Id of the `index`-th command that a saga says about an event."""
-    return uuid5(cause.id, f"{saga}/{index}")
+def command_key(saga: str, cause: Meta, index: int) -> str:
+    """Idempotency key of the `index`-th command that a saga says about an event."""
+    return f"saga:{saga}:{uuid5(cause.id, str(index))}"
 
 
 def hear(saga: Saga[S], progress: Progress[S], recorded: Recorded, *, handled: bool) -> Progress[S]:
@@ -123,4 +126,6 @@ def _answers(meta: Meta, due_id: UUID) -> bool:
 
 def _due(saga: Saga[S], cause: Meta, index: int, reaction: Reaction) -> Due:
     later = reaction if isinstance(reaction, Later) else Later(reaction, 0)
-    return Due(command_id(saga.name, cause, index), later.command, cause, cause.time + timedelta(seconds=later.after_s))
+    key = command_key(saga.name, cause, index)
+    at = cause.time + timedelta(seconds=later.after_s)
+    return Due(derived_id(cause.tenant, key), key, later.command, cause, at)
