@@ -6,6 +6,7 @@ includes it and everything said because of it is durable: at least once, with id
 """
 
 import asyncio
+import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -40,6 +41,7 @@ CONSUMER = "streams"
 SETTLE_EVERY_S = 0.2
 KEEP_EVERY_S = 5.0
 MOST_WAITING = 5_000
+STOP_TIMEOUT_S = 10.0
 DEAD_LETTER_IDS = UUID("0a3ad1f4-7c36-5a7e-8f5a-3b8f8a8c2e11")
 
 log = structlog.get_logger()
@@ -93,7 +95,8 @@ class Worker:
                 self._check(app)
                 await self._tell()
         finally:
-            await app.stop()
+            with contextlib.suppress(TimeoutError):  # without brokers Faust would wait for them
+                await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
 
     def _app(self) -> Any:
         topics = [physical(self._settings, name) for name in _topics(self._fold.stages)]
@@ -225,7 +228,10 @@ def faust_app(settings: Settings, name: str, keeper: Keeper) -> Any:
         group_id(settings, name),
         broker=";".join(f"aiokafka://{host.strip()}" for host in settings.kafka.bootstrap.split(",")),
         broker_credentials=credentials(settings.kafka),
+        broker_heartbeat_interval=3,
+        broker_session_timeout=10,
         consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=name,  # after a crash the next process takes over at once
         datadir=str(keeper.folder / "faust"),
         store="memory://",
         web_enabled=False,
