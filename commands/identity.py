@@ -4,15 +4,15 @@ import os
 import time
 from collections.abc import Iterator
 from hashlib import blake2b
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import orjson
 from uuid6 import uuid7
 
 from commands.validation import Fields
 from schemas.errors import Invalid
+from schemas.identity import derived_id
 
-TENANTS = UUID("d0b2f7f4-6f0e-5b1c-9a43-2f6a4f3c1e58")
 LONGEST_KEY = 200
 
 
@@ -30,11 +30,6 @@ def id_for(tenant: str, key: str | None) -> UUID:
             code="bad_idempotency_key",
         )
     return derived_id(tenant, key)
-
-
-def derived_id(tenant: str, key: str) -> UUID:
-    """UUIDv5 of tenant and key."""
-    return uuid5(uuid5(TENANTS, tenant), key)
 
 
 def many_ids() -> Iterator[str]:
