@@ -1,0 +1,22 @@
+"""How to reach Elasticsearch."""
+
+from elasticsearch import AsyncElasticsearch
+
+from infra.settings import Settings
+
+
+def make_elastic(settings: Settings, *, timeout_s: float = 30) -> AsyncElasticsearch:
+    """A client, to be used with `async with`. It does not retry: whoever calls knows whether that is safe."""
+    key = settings.elastic.api_key
+    return AsyncElasticsearch(
+        settings.elastic.url,
+        api_key=key.get_secret_value() if key else None,
+        request_timeout=timeout_s,
+        max_retries=0,
+        retry_on_timeout=False,
+    )
+
+
+def index_name(settings: Settings, name: str) -> str:
+    """Name on the servers of the index or alias that we call `name`."""
+    return settings.elastic.index_prefix + name

@@ -1,0 +1,150 @@
+"""The indices of Elasticsearch: how they are made, and how a batch comes into them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
+
+from infra.elastic import index_name
+from infra.settings import Settings
+from projections.faults import Broken, Unfit
+from projections.view import Drop, Index, Put
+from schemas.envelope import Recorded
+from schemas.errors import Unavailable
+
+CONFLICT = 409
+"""The document has been written at this version or a later one: a repeat, and harmless."""
+
+REFRESH_INTERVAL = "200ms"
+"""How soon a search sees what was written; a write waits for it, so that its checkpoint means `can be found`."""
+
+IN_ONE_BULK = 2_000
+
+
+@dataclass
+class Pending:
+    """What is to become of one document.
+
+    Attributes:
+        version: one more than the offset of the last event about it.
+        fields: None when it is to be removed.
+    """
+
+    version: int = 0
+    fields: dict[str, Any] | None = field(default_factory=dict)
+
+
+class Documents:
+    """One physical index; the live one of an `Index`, or one that is filled beside it.
+
+    Args:
+        name: what to write to; the alias of the runner when it is None.
+    """
+
+    def __init__(self, index: Index, settings: Settings, client: AsyncElasticsearch, name: str | None = None) -> None:
+        self.index = index
+        self.alias = index_name(settings, index.physical)
+        self.published = index_name(settings, index.name)
+        self.name = name or self.alias
+        self._client = client
+        self._reads = frozenset(index.reads)
+
+    async def create(self, physical: str | None = None) -> None:
+        """Make the index where the name is missing, as the target of the runner's alias unless it has another name."""
+        if await self._client.indices.exists(index=physical or self.alias):
+            return
+        aliases: dict[str, Any] = {} if physical else {self.alias: {}}
+        try:
+            await self._client.indices.create(
+                index=physical or f"{self.alias}_1",
+                mappings=dict(self.index.mapping),
+                settings={"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": REFRESH_INTERVAL},
+                aliases=aliases,
+            )
+        except BadRequestError as fault:
+            if fault.error != "resource_already_exists_exception":
+                raise
+
+    async def targets(self, alias: str) -> list[str]:
+        """Indices behind an alias."""
+        try:
+            return list(await self._client.indices.get_alias(name=alias))
+        except NotFoundError:
+            return []
+
+    async def point(self, alias: str, target: str, *, remove: bool = False) -> None:
+        """Let an alias show `target` and nothing else, in one step; `remove` deletes what it showed before."""
+        others = [name for name in await self.targets(alias) if name != target]
+        gone: list[Mapping[str, Any]] = [
+            {"remove_index": {"index": name}} if remove else {"remove": {"index": name, "alias": alias}}
+            for name in others
+        ]
+        await self._client.indices.update_aliases(actions=[*gone, {"add": {"index": target, "alias": alias}}])
+
+    async def fold(self, events: Sequence[Recorded]) -> None:
+        """Bring events into the index; what it has seen before is left alone.
+
+        Raises:
+            Unfit: a document does not fit the mapping.
+            Unavailable: Elasticsearch had no room for some documents.
+        """
+        wanted = [event for event in events if type(event.event) in self._reads]
+        for start in range(0, len(wanted), IN_ONE_BULK):
+            await self._fold(wanted[start : start + IN_ONE_BULK])
+
+    async def _fold(self, events: Sequence[Recorded]) -> None:
+        changes = [(self.index.document(e.event, e.meta, e.position), e.position.offset + 1) for e in events]
+        pending = await self._present({change.id for change, _ in changes}) if self.index.merges else {}
+        written: set[str] = set()
+        for change, version in changes:
+            before = pending.setdefault(change.id, Pending())
+            if version > before.version:
+                pending[change.id] = merged(before, change, version)
+                written.add(change.id)
+        await self._write({i: p for i, p in pending.items() if i in written})
+
+    async def _present(self, ids: Iterable[str]) -> dict[str, Pending]:
+        answer = await self._client.mget(index=self.name, ids=sorted(ids))
+        return {d["_id"]: Pending(d["_version"], d["_source"]) for d in answer["docs"] if d.get("found")}
+
+    async def _write(self, pending: Mapping[str, Pending]) -> None:
+        if not pending:
+            return
+        answer = await self._client.bulk(
+            index=self.name,
+            operations=_operations(pending),
+            refresh="wait_for",
+            require_alias=self.name == self.alias,  # never make an index by writing to a name that is not there
+        )
+        for item in answer["items"]:
+            for result in item.values():
+                self._check(result)
+
+    def _check(self, result: Mapping[str, Any]) -> None:
+        if result["status"] < 300 or result["status"] == CONFLICT or result.get("result") == "not_found":
+            return
+        reason = result.get("error", {}).get("reason", "no reason given")
+        if result["status"] == 400:
+            raise Unfit(f"{self.index.name} cannot take document {result['_id']}: {reason}")
+        if result["status"] == 404:
+            raise Broken(f"the index of {self.index.name} is gone ({reason}): rebuild it")
+        raise Unavailable(f"Elasticsearch did not write {result['_id']}: {reason}")
+
+
+def merged(before: Pending, change: Put | Drop, version: int) -> Pending:
+    """A document after one more change."""
+    if isinstance(change, Drop):
+        return Pending(version, None)
+    return Pending(version, {**(before.fields or {}), **change.fields})
+
+
+def _operations(pending: Mapping[str, Pending]) -> list[Mapping[str, Any]]:
+    operations: list[Mapping[str, Any]] = []
+    for document_id, document in pending.items():
+        head = {"_id": document_id, "version": document.version, "version_type": "external"}
+        if document.fields is None:
+            operations.append({"delete": head})
+        else:
+            operations += [{"index": head}, document.fields]
+    return operations

@@ -1,0 +1,129 @@
+"""The tables of views in PostgreSQL: how they are made, and how a batch comes into them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from projections import checkpoint
+from projections.staging import columns, row_maker
+from projections.view import View
+from schemas.envelope import Recorded
+
+SEEN = "_seen"
+"""Suffix of the table of ids, chosen by clients, that a view has counted."""
+
+CLIENT_CHOSEN = 5
+"""Version of a UUID that a client chose; only such a fact can come twice."""
+
+
+class Table:
+    """One physical table of a view; the live one, or one that is filled beside it.
+
+    Args:
+        name: of the table; the view's own when it is None.
+    """
+
+    def __init__(self, view: View, schema: str, name: str | None = None) -> None:
+        self.view = view
+        self.schema = schema
+        self.name = name or view.physical
+        self._makers = {event: row_maker(view, event) for event in view.reads}
+        self._apply = self.statement(view.apply)
+        names = [sql.Identifier(column.name) for column in columns(view)]
+        self._copy = sql.SQL("COPY batch ({}) FROM STDIN").format(sql.SQL(", ").join(names))
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """Its name, ready for SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+    @property
+    def seen(self) -> sql.Identifier:
+        """The table of ids that have been counted."""
+        return sql.Identifier(self.schema, self.name + SEEN)
+
+    def statement(self, text: str) -> sql.Composed:
+        """SQL of a declaration, with `{table}` filled in; other braces stay."""
+        parts = [sql.SQL(part) for part in text.split("{table}")]
+        return sql.Composed([sql.SQL("") + parts[0], *(self.identifier + part for part in parts[1:])])
+
+    async def create(self, connection: AsyncConnection[Any]) -> None:
+        """Make the table, its indexes and its table of ids where they are missing."""
+        async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (checkpoint.SETUP_LOCK,))
+            if await self.exists(connection):
+                return
+            await connection.execute(self.statement(f"CREATE TABLE {{table}} ({self.view.table})"))
+            for index in self.view.indexes:
+                await connection.execute(self.statement(f"CREATE INDEX ON {{table}} {index}"))
+            if self.view.deduplicate:
+                await connection.execute(
+                    sql.SQL("CREATE TABLE {} (key text, event_id uuid, PRIMARY KEY (key, event_id))").format(self.seen)
+                )
+
+    async def exists(self, connection: AsyncConnection[Any]) -> bool:
+        """Whether it has been made."""
+        rows = await connection.execute(
+            "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s", (self.schema, self.name)
+        )
+        return await rows.fetchone() is not None
+
+    async def drop(self, connection: AsyncConnection[Any]) -> None:
+        """Remove it and its table of ids."""
+        await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}, {}").format(self.identifier, self.seen))
+
+    async def publish(self, connection: AsyncConnection[Any]) -> None:
+        """Let the SQL view of the view's name show this table."""
+        name = sql.Identifier(self.schema, self.view.name)
+        async with connection.transaction():
+            await connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(name))
+            await connection.execute(sql.SQL("CREATE VIEW {} AS ").format(name) + self.statement(self.view.published))
+            version = sql.Literal(str(self.view.version))
+            await connection.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(name, version))
+
+    async def published_version(self, connection: AsyncConnection[Any]) -> int | None:
+        """Version that the SQL view shows; None when there is no view."""
+        rows = await connection.execute(
+            """SELECT obj_description(c.oid, 'pg_class') AS version FROM pg_class c JOIN pg_namespace n
+               ON n.oid = c.relnamespace WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'v'""",
+            (self.schema, self.view.name),
+        )
+        row = await rows.fetchone()
+        return None if row is None else int(row["version"])
+
+    async def stage_in(self, connection: AsyncConnection[Any]) -> None:
+        """Make the temporary table `batch` that this connection stages batches in."""
+        declared = sql.SQL(", ").join(
+            sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in columns(self.view)
+        )
+        await connection.execute(
+            sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS batch ({}) ON COMMIT DELETE ROWS").format(declared)
+        )
+
+    async def fold(self, connection: AsyncConnection[Any], events: Sequence[Recorded]) -> None:
+        """Bring events into the table, within the transaction of the caller. Call `stage_in` once before."""
+        wanted = [event for event in events if type(event.event) in self._makers]
+        if not wanted:
+            return
+        async with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
+            for event in wanted:
+                await copy.write_row(self._makers[type(event.event)](event))
+        if self.view.deduplicate and any(event.meta.id.version == CLIENT_CHOSEN for event in wanted):
+            await connection.execute(self._forget_repeats())
+        await connection.execute(self._apply)
+
+    def _forget_repeats(self) -> sql.Composed:
+        """Take out of the batch what was counted before, and all but the first of what is in it more than once."""
+        return sql.SQL("""
+            WITH chosen AS (
+                SELECT key, event_id, min("offset") AS "offset" FROM batch
+                WHERE uuid_extract_version(event_id) = 5 GROUP BY key, event_id
+            ), fresh AS (
+                INSERT INTO {seen} (key, event_id) SELECT key, event_id FROM chosen ORDER BY key, event_id
+                ON CONFLICT DO NOTHING RETURNING key, event_id
+            )
+            DELETE FROM batch USING chosen
+            WHERE batch.key = chosen.key AND batch.event_id = chosen.event_id
+                AND (batch."offset" > chosen."offset" OR (batch.key, batch.event_id) NOT IN (SELECT * FROM fresh))
+        """).format(seen=self.seen)
