@@ -111,7 +111,7 @@ class DeployerSettings(BaseModel):
     """How versions are brought to the Triton servers and taken away."""
 
     grace_s: float = Field(5, description="how long the version before stays loaded after a promotion", ge=0)
-    reconcile_s: float = Field(2, description="how often each Triton is asked whether it has what should serve", gt=0)
+    reconcile_s: float = Field(1, description="how often each Triton is asked whether it has what should serve", gt=0)
     retry_s: float = Field(2, description="wait after a step that could not be done yet", gt=0)
 
 
