@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 import fastavro
-from fastavro.schema import SchemaParseException
+from fastavro.schema import SchemaParseException, UnknownType
 
 from schemas.contracts import Contract, contracts
 from schemas.errors import Incompatible
-from schemas.upcast import Fields, upcast
+from schemas.upcast import UPCASTERS, Fields, upcast
 
 MAGIC = 0
 FRAME = struct.Struct(">bI")
@@ -61,19 +61,34 @@ class Codec:
         """Whether `decode` can read what names this id."""
         return schema_id in self._writers
 
+    def current(self, schema_id: int) -> str | None:
+        """Full name of the record when the id is that of its schema of today, which no upcaster changes; else None.
+
+        What it names can be read by any Avro reader with the schema of `contracts()`, and gives what `decode` gives.
+
+        Raises:
+            Incompatible: the id is not known here.
+        """
+        if (writer := self._writers.get(schema_id)) is None:
+            raise Incompatible(f"schema {schema_id} is not known here: ask the registry for it", code="unknown_schema")
+        name, schema = writer
+        known = name in contracts() and name not in UPCASTERS and schema is parsed(name)
+        return name if known else None
+
     def learn(self, schema_id: int, schema: Mapping[str, Any]) -> None:
         """Take a writer's schema from the registry.
 
         Raises:
-            Incompatible: it is no Avro schema.
+            Incompatible: it is no Avro schema of a record.
         """
         try:
-            writer = fastavro.parse_schema(dict(schema), named_schemas={})
-        except SchemaParseException as fault:
+            writer: ParsedSchema = fastavro.parse_schema(dict(schema), named_schemas={})
+            name = str(writer["name"])
+        except (SchemaParseException, UnknownType, KeyError, TypeError, ValueError) as fault:
             raise Incompatible(
                 f"schema {schema_id} of the registry cannot be read: {fault}", code="bad_schema"
             ) from fault
-        self._writers[schema_id] = (f"{schema.get('namespace', '')}.{schema['name']}".lstrip("."), writer)
+        self._writers[schema_id] = (name, writer)
 
     def decode_fields(self, value: bytes) -> tuple[str, Fields]:
         """Type and fields of a record in today's form.

@@ -17,6 +17,25 @@ Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 CONTENT_TYPE = b"application/avro"
 EXPECTED_OFFSET = "expectedoffset"
+OURS = frozenset(
+    [
+        "ce_id",
+        "ce_type",
+        "ce_source",
+        "ce_subject",
+        "ce_time",
+        "actor",
+        "tenant",
+        "correlationid",
+        "causationid",
+        "traceparent",
+        "commandoffset",
+        "expectedoffset",
+        "aggregateversion",
+        "expectedversion",
+        "fingerprint",
+    ]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,14 +127,14 @@ class Meta:
         Raises:
             Incompatible: a header that must be there is missing or unreadable.
         """
-        texts = {name: value.decode() for name, value in headers}
         try:
+            texts = _texts(headers)
             return cls(
                 id=UUID(texts["ce_id"]),
                 type=texts["ce_type"],
                 source=texts["ce_source"],
                 subject=texts["ce_subject"],
-                time=datetime.fromisoformat(texts["ce_time"]).astimezone(UTC),
+                time=_moment(texts["ce_time"]),
                 actor=texts.get("actor", "anonymous"),
                 tenant=texts.get("tenant", "default"),
                 correlation_id=texts.get("correlationid", ""),
@@ -127,7 +146,7 @@ class Meta:
                 expected_version=_number(texts, "expectedversion"),
                 fingerprint=texts.get("fingerprint"),
             )
-        except (KeyError, ValueError) as fault:
+        except (AttributeError, KeyError, OverflowError, ValueError) as fault:
             raise Incompatible(
                 f"the record's headers are not those of a Retrace event: {fault!r}", code="bad_headers"
             ) from fault
@@ -135,6 +154,22 @@ class Meta:
     def on_behalf(self, actor: str) -> "Meta":
         """The same with another actor."""
         return replace(self, actor=actor)
+
+
+def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:
+    """Headers as text; those of others, which need be no text, are left out."""
+    headers = tuple(headers)
+    try:
+        return {name: value.decode() for name, value in headers}
+    except (AttributeError, UnicodeDecodeError):
+        return {name: value.decode() for name, value in headers if name in OURS}
+
+
+def _moment(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text} names no time zone")
+    return time.astimezone(UTC)
 
 
 def _number(texts: Mapping[str, str], name: str) -> int | None:

@@ -1,0 +1,90 @@
+"""The `.avsc` files say everything about a record, and say it well."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+
+from schemas.codec import class_of
+from schemas.contracts import AVRO_FOLDER, Contract, contracts, read
+from schemas.topics import COMMANDS_SUFFIX, TOPICS
+from schemas.upcast import UPCASTERS
+
+ALL = sorted(contracts().values(), key=lambda contract: contract.full_name)
+each = pytest.mark.parametrize("contract", ALL, ids=lambda contract: contract.full_name)
+
+
+@each
+def test_a_contract_is_avro(contract: Contract) -> None:
+    """The file is registered as it is."""
+    parsed: Any = fastavro.parse_schema(json.loads(contract.json), named_schemas={})
+    assert parsed["name"] == contract.full_name
+
+
+@each
+def test_a_contract_lies_where_its_namespace_says(contract: Contract) -> None:
+    """Whoever sees a type on the wire finds its file."""
+    assert contract.full_name == f"retrace.{contract.context}.{contract.name}"
+    assert (AVRO_FOLDER / contract.context / f"{contract.name}.avsc").is_file()
+
+
+@each
+def test_a_contract_goes_to_a_topic_of_ours_under_a_field_of_its_own(contract: Contract) -> None:
+    """A misspelt topic or key would be noticed in production only."""
+    if contract.topic is None:
+        assert contract.is_outcome
+        return
+    topic = TOPICS[contract.topic]
+    assert contract.key in {field["name"] for field in contract.fields}
+    if contract.kind == "command":
+        assert topic.is_decided
+        assert contract.topic + COMMANDS_SUFFIX in TOPICS
+    elif not contract.is_retired:
+        assert contract.is_fact == (topic.kind == "facts")
+
+
+@each
+def test_every_part_of_a_contract_is_documented(contract: Contract) -> None:
+    """The docs, the API's descriptions and the classes' docstrings come from here."""
+    for part in (contract.schema, *contract.fields):
+        assert part["doc"].endswith(".")
+    assert contract.kind in ("event", "command")
+
+
+@each
+def test_commands_have_a_route_and_its_fields(contract: Contract) -> None:
+    """A path that names no field could not be filled."""
+    if contract.http is None:
+        return
+    method, path = contract.http
+    assert method in ("POST", "PUT", "PATCH", "DELETE")
+    named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
+    assert named <= {field["name"] for field in contract.fields}
+
+
+def test_routes_are_unique() -> None:
+    """Two commands on one route: one of them would never be reached."""
+    routes = [contract.http for contract in ALL if contract.http]
+    assert len(routes) == len(set(routes))
+
+
+@each
+def test_every_contract_has_its_class(contract: Contract) -> None:
+    """Generated code is checked in; a contract without a class could not be decoded."""
+    cls = class_of(contract)
+    assert cls.AVRO == contract.full_name  # noqa: SIM300
+
+
+def test_retired_contracts_are_upcast_and_no_others() -> None:
+    """A retired record without an upcaster would stop the readers of old logs."""
+    assert {contract.full_name for contract in ALL if contract.is_retired} == set(UPCASTERS)
+
+
+def test_contracts_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    """Generated modules must not depend on the file system."""
+    for path in ("b/Z.avsc", "a/Y.avsc", "a/X.avsc"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(json.dumps({"type": "record", "name": Path(path).stem, "namespace": "n"}))
+    assert [(c.context, c.name) for c in read(tmp_path)] == [("a", "X"), ("a", "Y"), ("b", "Z")]
