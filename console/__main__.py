@@ -5,6 +5,7 @@ import sys
 import typer
 
 from console import stack
+from console.schemas import schemas
 from console.serve import serve
 from schemas.errors import Problem
 
@@ -14,6 +15,7 @@ app = typer.Typer(
     help="Machine-learning services whose every decision can be retraced.",
 )
 app.command()(serve)
+app.add_typer(schemas, name="schemas")
 for verb in (stack.up, stack.status, stack.down, stack.logs):
     app.command()(verb)
 
