@@ -3,13 +3,14 @@
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from infra.registry.client import RegistryClient
 from infra.registry.enlist import subjects
@@ -47,7 +48,7 @@ def list_subjects() -> None:
         latest = await asyncio.gather(*(client.latest(name) for name in names))
         return [(name, version, schema_id) for name, (version, schema_id, _) in zip(names, latest, strict=True)]
 
-    table = Table("subject", "version", "id")
+    table = Table(Column("subject", overflow="fold"), "version", "id")
     for name, version, schema_id in _asked(rows):
         table.add_row(name, str(version), str(schema_id))
     Console().print(table)
@@ -86,7 +87,7 @@ def register() -> None:
     async def ids(client: RegistryClient) -> list[int]:
         return [await client.register(subject, contract.json) for subject, contract in wanted]
 
-    table = Table("subject", "id")
+    table = Table(Column("subject", overflow="fold"), "id")
     for (subject, _), schema_id in zip(wanted, _asked(ids), strict=True):
         table.add_row(subject, str(schema_id))
     Console().print(table)
@@ -115,10 +116,16 @@ def _wanted(settings: Settings) -> Iterator[tuple[str, Contract]]:
 
 
 def _print(verdicts: list[Verdict]) -> None:
-    table = Table("subject", "", "why")
+    """What differs, line by line; the rest as a number."""
+    table = Table(Column("subject", overflow="fold"), "", Column("why", overflow="fold"))
     for verdict in verdicts:
-        table.add_row(verdict.subject, MARKS[verdict.state], "\n".join(verdict.faults))
-    Console().print(table)
+        if verdict.state != "same":
+            table.add_row(verdict.subject, MARKS[verdict.state], "\n".join(verdict.faults))
+    out = Console()
+    if table.rows:
+        out.print(table)
+    counts = Counter(verdict.state for verdict in verdicts)
+    out.print(", ".join(f"{counts[state]} {mark}" for state, mark in MARKS.items() if counts[state]))
 
 
 def _asked(question: Callable[[RegistryClient], Coroutine[Any, Any, T]]) -> T:
