@@ -1,0 +1,149 @@
+"""A deployment ends promoted or fully compensated, whatever happens in between."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inference.placement import wanted
+from inference.sagas.deployment import Timeouts
+
+from .sagaworld import World
+
+LONG_S = 10 * max(Timeouts().validation, Timeouts().loading, Timeouts().promotion)
+
+
+def test_a_good_version_is_promoted_and_the_one_before_unloaded() -> None:
+    """The whole way without faults, twice."""
+    world = World()
+    world.request(1)
+    world.settle()
+    world.request(2)
+    world.settle()
+    steps = [
+        "DeploymentRequested",
+        "DeploymentValidated",
+        "DeploymentLoaded",
+        "DeploymentPromoted",
+        "DeploymentCompleted",
+    ]
+    assert world.steps == steps * 2
+    assert world.loaded == {"films-v2"}
+    assert [version.number for version in wanted(world.placement)] == [2]
+
+
+def test_a_version_that_fails_validation_leaves_the_old_one_serving() -> None:
+    """Compensation before anything was loaded."""
+    world = World()
+    world.request(1)
+    world.settle()
+    world.request(2)
+    world.decide()
+    world.work(fails=True)
+    world.settle()
+    assert world.steps[-3:] == ["DeploymentRequested", "DeploymentAborted", "DeploymentRolledBack"]
+    assert world.loaded == {"films-v1"}
+    assert world.state.live == 1
+
+
+def test_a_version_that_answers_otherwise_on_the_server_is_unloaded() -> None:
+    """Compensation after it was loaded: nothing is left behind."""
+    world = World()
+    world.request(1)
+    world.decide()
+    world.work()
+    world.decide()
+    world.work(fails=True)
+    world.settle()
+    assert world.steps[-2:] == ["DeploymentAborted", "DeploymentRolledBack"]
+    assert world.loaded == set()
+    assert wanted(world.placement) == []
+
+
+def test_a_step_that_nobody_does_is_given_up() -> None:
+    """The worker is gone for good; the saga's timeout ends the deployment."""
+    world = World()
+    world.request(1)
+    world.decide()
+    world.listen()
+    world.pass_time(Timeouts().validation)
+    world.speak()
+    world.decide()
+    assert world.steps[-1] == "DeploymentAborted"
+
+
+def test_timeouts_of_passed_steps_change_nothing() -> None:
+    """Timers are never cancelled; that must be harmless."""
+    world = World()
+    world.request(1)
+    world.settle()
+    before = world.steps
+    world.pass_time(LONG_S)
+    world.settle()
+    assert world.steps == before
+    assert world.progress.pending == {}, "all timers were answered"
+
+
+def test_a_version_still_wanted_is_not_withdrawn() -> None:
+    """A version that is loaded and waits for its promotion has to survive a restart of the server."""
+    world = World()
+    world.request(1)
+    for _ in range(3):
+        world.decide()
+        world.work()
+    assert world.steps[-1] == "DeploymentLoaded"
+    assert [version.name for version in wanted(world.placement)] == ["films-v1"]
+
+
+MOVES: dict[str, Any] = {
+    "request": st.integers(1, 3),
+    "decide": st.integers(0, 5),
+    "listen": st.booleans(),
+    "speak": st.none(),
+    "commit": st.none(),
+    "work": st.tuples(st.booleans(), st.booleans()),
+    "time": st.sampled_from([1.0, 70.0, 400.0]),
+    "double": st.integers(0, 5),
+}
+moves = st.lists(
+    st.sampled_from(sorted(MOVES)).flatmap(lambda name: st.tuples(st.just(name), MOVES[name])), max_size=60
+)
+
+
+def move(world: World, name: str, value: Any) -> None:
+    match name:
+        case "request":
+            world.request(value)
+        case "decide":
+            world.decide(value)
+        case "listen":
+            world.listen(again=value)
+        case "speak":
+            world.speak()
+        case "commit":
+            world.commit()
+        case "work":
+            world.work(fails=value[0], lost=value[1])
+        case "time":
+            world.pass_time(value)
+        case "double" if world.waiting:
+            world.waiting.append(world.waiting[value % len(world.waiting)])
+
+
+@given(moves)
+@settings(max_examples=300, deadline=None)
+def test_any_order_ends_promoted_or_compensated(steps: list[tuple[str, Any]]) -> None:
+    """Commands in any order and twice, lost reports, failing steps, a saga killed anywhere: never in between."""
+    world = World()
+    for name, value in steps:
+        move(world, name, value)
+    world.listen(again=True)  # as after kill -9
+    world.settle()
+    world.pass_time(LONG_S)
+    world.settle()
+    state = world.state
+    assert state.running is None
+    assert all(d.step in ("completed", "rolled_back") for d in state.known.values())
+    assert world.loaded == ({f"films-v{state.live}"} if state.live else set())
+    assert {version.name for version in wanted(world.placement)} == world.loaded
+    assert world.progress.pending == {}
