@@ -1,5 +1,6 @@
 """What every HTTP service of ours has: problem documents, correlation, metrics, health."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from schemas.errors import Problem
 PROBLEM_JSON = "application/problem+json"
 PROBLEM_BASE = "https://retrace.dev/problems/"
 CORRELATION_HEADER = "x-correlation-id"
+CORRELATION_ID = re.compile(rb"[!-~]{1,128}")
 
 log = structlog.get_logger()
 
@@ -49,7 +51,6 @@ def install(app: FastAPI, health: Health) -> None:
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_fault)
     app.add_middleware(Correlation)
     _add_health_routes(app, health)
 
@@ -72,6 +73,8 @@ def _add_health_routes(app: FastAPI, health: Health) -> None:
 class Correlation:
     """Gives each request a correlation id, binds it to the log lines and answers it; counts and times the request.
 
+    It also answers for requests that crash: Starlette's own handler stands outside of it, without the id.
+
     Plain ASGI: bodies stream through untouched.
     """
 
@@ -83,11 +86,10 @@ class Correlation:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == CORRELATION_HEADER.encode()), None)
-        correlation_id = given.decode("latin-1") if given else str(uuid7())
+        correlation_id = _correlation_id(scope)
         scope.setdefault("state", {})["correlation_id"] = correlation_id
         started = time.perf_counter()
-        status = 500
+        status: int | None = None
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -95,16 +97,31 @@ class Correlation:
                 status = message["status"]
                 message["headers"] = [
                     *message["headers"],
-                    (CORRELATION_HEADER.encode(), correlation_id.encode("latin-1")),
+                    (CORRELATION_HEADER.encode(), correlation_id.encode()),
                 ]
             await send(message)
 
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
             try:
                 await self._app(scope, receive, answer)
+            except Exception as fault:
+                if status is not None:  # too late for another answer: uvicorn breaks the connection
+                    raise
+                await _crashed(scope, fault)(scope, receive, answer)
             finally:
                 route = getattr(scope.get("route"), "path", "unknown")
-                HTTP_SECONDS.labels(scope["method"], route, status).observe(time.perf_counter() - started)
+                HTTP_SECONDS.labels(scope["method"], route, status or 500).observe(time.perf_counter() - started)
+
+
+def _correlation_id(scope: Scope) -> str:
+    """The client's id where it is short and plain: it goes into every event for ever; else a new one."""
+    given = next((value for name, value in scope["headers"] if name == CORRELATION_HEADER.encode()), b"")
+    return given.decode() if CORRELATION_ID.fullmatch(given) else str(uuid7())
+
+
+def _crashed(scope: Scope, fault: Exception) -> Response:
+    log.error("request crashed", path=scope["path"], exc_info=fault)
+    return problem_response(Problem("a fault of ours; the log has it under this correlation id"), scope["path"])
 
 
 async def _on_problem(request: Request, problem: Exception) -> Response:
@@ -128,11 +145,6 @@ async def _on_http_exception(request: Request, fault: Exception) -> Response:
     codes = {404: "no_such_route", 405: "method_not_allowed"}
     problem = Problem(f"{request.method} {request.url.path}: {fault.detail}", code=codes.get(fault.status_code, "http"))
     return problem_response(_with_status(problem, fault.status_code), request.url.path, dict(fault.headers or {}))
-
-
-async def _on_fault(request: Request, fault: Exception) -> Response:
-    log.error("request crashed", path=request.url.path, exc_info=fault)
-    return problem_response(Problem("a fault of ours; the log has it under this correlation id"), request.url.path)
 
 
 def _with_status(problem: Problem, status: int) -> Problem:

@@ -1,13 +1,16 @@
 """JSON log lines with the correlation of the request or record that is being worked on."""
 
 import logging
+import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 import structlog
 
 SECRET_NAMES = ("password", "secret", "token", "dsn", "api_key", "authorization")
+PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -17,7 +20,6 @@ def configure_logging(service: str, level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        hide_secrets,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -32,9 +34,8 @@ def configure_logging(service: str, level: str) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(
-                    serializer=lambda line, **_: orjson.dumps(line, default=str).decode()
-                ),
+                hide_secrets,
+                structlog.processors.JSONRenderer(serializer=lambda line, **_: as_json(line)),
             ],
         )
     )
@@ -46,5 +47,29 @@ def configure_logging(service: str, level: str) -> None:
 
 
 def hide_secrets(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Replace the value of anything that is named like a secret."""
-    return {name: "***" if any(s in name.lower() for s in SECRET_NAMES) else value for name, value in line.items()}
+    """Replace the value of anything that is named like a secret, at any depth, and passwords in addresses."""
+    return {name: _hidden(name, value) for name, value in line.items()}
+
+
+def _hidden(name: str, value: Any) -> Any:
+    if any(secret in name.lower() for secret in SECRET_NAMES):
+        return "***"
+    match value:
+        case str():
+            return PASSWORD_IN_URL.sub(r"\1***@", value)
+        case Mapping():
+            return {str(inner): _hidden(str(inner), kept) for inner, kept in value.items()}
+        case list() | tuple():
+            return [_hidden("", kept) for kept in value]
+        case BaseException():
+            return PASSWORD_IN_URL.sub(r"\1***@", repr(value))
+        case _:
+            return value
+
+
+def as_json(line: Mapping[str, Any]) -> str:
+    """A line as JSON; what JSON cannot say becomes text: logging is never what fails."""
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:
+        return orjson.dumps({name: ascii(value) for name, value in line.items()}).decode()
