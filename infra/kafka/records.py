@@ -88,8 +88,18 @@ class Decoder:
             Unavailable: the registry does not answer.
             Incompatible: it does not know one of them.
         """
-        for schema_id in {i for raw in raws if (i := _schema_id(raw)) is not None and not self.codec.knows(i)}:
-            self.codec.learn(schema_id, await self._fetch(schema_id))
+        await self.learn_ids({i for raw in raws if (i := _schema_id(raw)) is not None})
+
+    async def learn_ids(self, schema_ids: Iterable[int]) -> None:
+        """Ask the registry for every one of these schemas that is not known yet.
+
+        Raises:
+            Unavailable: the registry does not answer.
+            Incompatible: it does not know one of them.
+        """
+        for schema_id in schema_ids:
+            if not self.codec.knows(schema_id):
+                self.codec.learn(schema_id, await self._fetch(schema_id))
 
     def decode(self, raw: Raw) -> Recorded | None:
         """The event; None when the record is void.

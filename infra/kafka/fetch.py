@@ -1,0 +1,158 @@
+"""Record batches as the brokers keep them, asked for directly: the way of a replay, which needs no consumer group."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaClient, TopicPartition
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+from aiokafka.protocol.fetch import FetchRequest
+
+from infra.kafka.block import Block, split
+from infra.kafka.connect import aiokafka_options
+from infra.kafka.topics import physical
+from infra.settings import Settings
+from schemas.errors import Incompatible, Invalid, Unavailable
+from schemas.models import OffsetRange
+
+FETCH_BYTES = 4 << 20
+WAIT_MS = 100
+SILENCE_S = 30.0
+"""After this long without an answer the brokers count as away."""
+RETRY_S = 0.2
+READ_COMMITTED = 1
+FINAL = (OffsetOutOfRangeError, TopicAuthorizationFailedError, CorruptRecordException)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Blocks of one range, in order; the first and last may reach beyond it.
+
+    Attributes:
+        passed: offsets of the range that lie behind after these blocks, since the answer before.
+    """
+
+    part: OffsetRange
+    blocks: Sequence[Block]
+    passed: int
+
+
+@asynccontextmanager
+async def open_client(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIOKafkaClient]:
+    """A connection that knows where the partitions of these topics are.
+
+    Raises:
+        Unavailable: the brokers do not answer.
+    """
+    client = AIOKafkaClient(**aiokafka_options(settings.kafka))
+    try:
+        await client.bootstrap()
+        await client.set_topics([physical(settings, topic) for topic in topics])
+        yield client
+    except (KafkaError, OSError) as fault:
+        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
+    finally:
+        await client.close()
+
+
+async def fetch(client: AIOKafkaClient, settings: Settings, parts: Sequence[OffsetRange]) -> AsyncIterator[Fetched]:
+    """The blocks of these ranges one after another; the next answer is on its way while one is worked on.
+
+    Raises:
+        Invalid: a range is no longer in the log.
+        Incompatible: a batch is damaged.
+        Unavailable: the brokers do not answer.
+    """
+    todo = [part for part in parts if part.end > part.first]
+    ahead: asyncio.Task[_Answer] | None = None
+    try:
+        for place, part in enumerate(todo):
+            offset = part.first
+            while offset < part.end:
+                answer = await (ahead or _ask(client, settings, part, offset))
+                following = max(answer.next_offset, offset)
+                ahead = _ahead(client, settings, todo, place, following)
+                yield Fetched(part, answer.blocks, min(following, part.end) - offset)
+                offset = following
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await ahead
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    blocks: Sequence[Block]
+    next_offset: int
+
+
+def _ahead(
+    client: AIOKafkaClient, settings: Settings, todo: Sequence[OffsetRange], place: int, offset: int
+) -> "asyncio.Task[_Answer] | None":
+    part = todo[place]
+    if offset >= part.end:
+        if place + 1 == len(todo):
+            return None
+        part = todo[place + 1]
+        offset = part.first
+    return asyncio.create_task(_ask(client, settings, part, offset))
+
+
+async def _ask(client: AIOKafkaClient, settings: Settings, part: OffsetRange, offset: int) -> _Answer:
+    """The next blocks at `offset`; asks again while the brokers move or are silent."""
+    deadline = asyncio.get_running_loop().time() + SILENCE_S
+    cause: object = "no record came"
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            aborted, data = await _once(client, settings, part, offset)
+            blocks = list(split(data))
+            if blocks:
+                return _Answer([b for b in blocks if _stands(b, part, aborted)], blocks[-1].next_offset)
+        except OffsetOutOfRangeError as fault:
+            raise Invalid(f"offset {offset} of {name_of(part)} is not in the log", code="range_outside_log") from fault
+        except FINAL as fault:
+            raise Incompatible(f"{name_of(part)} cannot be read at offset {offset}: {fault!r}") from fault
+        except KafkaError as fault:
+            cause = repr(fault)
+            await asyncio.sleep(RETRY_S)
+            await client.force_metadata_update()
+    raise Unavailable(f"{name_of(part)} gave nothing from offset {offset} on for {SILENCE_S:.0f} s: {cause}")
+
+
+async def _once(
+    client: AIOKafkaClient, settings: Settings, part: OffsetRange, offset: int
+) -> tuple[list[tuple[int, int]], bytes]:
+    topic = physical(settings, part.topic)
+    leader = client.cluster.leader_for_partition(TopicPartition(topic, part.partition))
+    if leader is None or leader < 0:
+        raise KafkaError(f"{topic}/{part.partition} has no leader")
+    asked = FetchRequest(WAIT_MS, 1, FETCH_BYTES, READ_COMMITTED, [(topic, [(part.partition, offset, FETCH_BYTES)])])
+    response: Any = await client.send(leader, asked)
+    for _, partitions in response.topics:
+        for _, code, _, *rest in partitions:
+            if code:
+                raise for_code(code)()
+            aborted = rest[2] if response.API_VERSION >= 11 else rest[-2]
+            return list(aborted or ()), rest[-1] or b""
+    return [], b""
+
+
+def _stands(block: Block, part: OffsetRange, aborted: Sequence[tuple[int, int]]) -> bool:
+    """Whether a block holds records of the range: not a transaction's end, nor of one that was aborted."""
+    if block.is_control or block.last_offset < part.first or block.base_offset >= part.end:
+        return False
+    return not (block.is_transactional and any(block.producer_id == p and block.base_offset >= f for p, f in aborted))
+
+
+def name_of(part: OffsetRange) -> str:
+    """A range as people write it: `topic/partition/first..end`."""
+    return f"{part.topic}/{part.partition}/{part.first}..{part.end}"
