@@ -10,7 +10,7 @@ import aiohttp
 import orjson
 import stamina
 
-from infra.registry.server import CONTENT_TYPE
+from infra.registry.request import CONTENT_TYPE
 from schemas.canonical import canonical
 from schemas.compatibility import Level
 from schemas.errors import Incompatible, Invalid, NotFound, Problem, Unavailable

@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 from schemas.compatibility import Level
 from schemas.errors import Invalid
 
+CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
+
 T = TypeVar("T")
 Json: TypeAlias = Any
 

@@ -16,13 +16,12 @@ from starlette.exceptions import HTTPException
 
 from infra.health import Health
 from infra.registry.log import SchemaLog
-from infra.registry.request import LevelBody, Page, SchemaBody
+from infra.registry.request import CONTENT_TYPE, LevelBody, Page, SchemaBody
 from infra.settings import Settings
 from schemas.compatibility import Level
 from schemas.errors import Invalid, NotFound, Problem
 from schemas.registry import Record, Registry, Version
 
-CONTENT_TYPE = "application/vnd.schemaregistry.v1+json"
 MAX_VERSION = 2**31 - 1
 ERROR_CODES = {
     "subject_not_found": 40401,

@@ -4,7 +4,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from infra.registry.server import CONTENT_TYPE, registry_api
+from infra.registry.request import CONTENT_TYPE
+from infra.registry.server import registry_api
 from schemas.errors import Unavailable
 from schemas.registry import Registry
 

@@ -5,10 +5,11 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from infra.health import Health
 from infra.kafka.connect import aiokafka_options
-from infra.registry.log import SchemaLog
+from infra.registry.log import SchemaLog, _retrieve_faults
 from infra.settings import KafkaSettings, Settings
 from schemas.errors import Rejected, TooLarge, Unavailable
 
@@ -68,6 +69,28 @@ async def test_of_two_schemas_that_do_not_go_together_one_is_refused(replica: Re
         )
         assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "int"]
         assert any(isinstance(answer, Rejected) for answer in answers)
+
+
+async def test_a_stalled_writer_that_wakes_up_changes_nothing(replica: Replica, settings: Settings) -> None:
+    """Its half-written transaction is void from the moment another replica takes over, whatever it sends later."""
+    topic = settings.topic_prefix + "_schemas"
+    async with replica() as one:
+        await register(one, "s", schema("A"))
+        stalled = AIOKafkaProducer(**aiokafka_options(settings.kafka), transactional_id=topic)
+        await stalled.start()
+        try:
+            await stalled.begin_transaction()
+            (record,) = one.registry.register("stalled", schema("B"))
+            await stalled.send_and_wait(topic, record.value, record.key, partition=0)
+            assert await register(one, "t", schema("C")) == 2
+            with pytest.raises(KafkaError):
+                await stalled.commit_transaction()
+        finally:
+            _retrieve_faults(stalled)
+            await stalled.stop()
+        registry = await one.catch_up()
+        assert registry.subjects() == ["s", "t"]
+        assert registry.schema(2) == schema("C").replace(" ", "")
 
 
 async def test_what_one_replica_wrote_the_other_reads(replica: Replica, eventually: Eventually) -> None:
