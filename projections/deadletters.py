@@ -1,6 +1,7 @@
 """Records that a reader gave up on, written where people find them."""
 
 from datetime import UTC, datetime
+from typing import Protocol
 from uuid import NAMESPACE_URL, uuid5
 
 import structlog
@@ -13,6 +14,14 @@ from schemas.envelope import Meta
 from schemas.errors import Problem
 
 log = structlog.get_logger()
+
+
+class Letters(Protocol):
+    """Where a reader puts what it gives up on."""
+
+    async def write(self, reader: str, raw: Raw, fault: BaseException) -> None:
+        """Put a record there, for good."""
+        ...
 
 
 class DeadLetters:

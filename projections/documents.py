@@ -73,13 +73,22 @@ class Documents:
         except NotFoundError:
             return []
 
-    async def point(self, alias: str, target: str, *, remove: bool = False) -> None:
-        """Let an alias show `target` and nothing else, in one step; `remove` deletes what it showed before."""
+    async def give_way(self, fresh: str) -> None:
+        """Let another index be written to and, where this one is, be published; this one is gone afterwards."""
+        (live,) = await self.targets(self.alias)
+        shown = live in await self.targets(self.published)
+        aliases = [self.alias, self.published] if shown else [self.alias]
+        await self._client.indices.update_aliases(
+            actions=[
+                *({"add": {"index": fresh, "alias": alias}} for alias in aliases),
+                {"remove_index": {"index": live}},
+            ]
+        )
+
+    async def point(self, alias: str, target: str) -> None:
+        """Let an alias show `target` and nothing else, in one step."""
         others = [name for name in await self.targets(alias) if name != target]
-        gone: list[Mapping[str, Any]] = [
-            {"remove_index": {"index": name}} if remove else {"remove": {"index": name, "alias": alias}}
-            for name in others
-        ]
+        gone: list[Mapping[str, Any]] = [{"remove": {"index": name, "alias": alias}} for name in others]
         await self._client.indices.update_aliases(actions=[*gone, {"add": {"index": target, "alias": alias}}])
 
     async def fold(self, events: Sequence[Recorded]) -> None:

@@ -4,7 +4,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from projections.batch import Batch
-from projections.deadletters import DeadLetters
+from projections.deadletters import Letters
 from projections.faults import Broken, Unfit
 from projections.standing import Standing
 from projections.view import Projection
@@ -36,7 +36,7 @@ class Lane:
     """
 
     def __init__(
-        self, projection: Projection, topic: str, writer: Writer, letters: DeadLetters, standing: Standing
+        self, projection: Projection, topic: str, writer: Writer, letters: Letters, standing: Standing
     ) -> None:
         self.projection = projection
         self.topic = topic

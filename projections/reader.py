@@ -13,7 +13,7 @@ from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from projections.batch import Batch
-from projections.deadletters import DeadLetters
+from projections.deadletters import Letters
 from schemas.envelope import Recorded
 from schemas.errors import Incompatible, Unavailable
 
@@ -37,7 +37,7 @@ class Reader:
         self,
         consumer: AIOKafkaConsumer,
         decoder: Decoder,
-        letters: DeadLetters,
+        letters: Letters,
         *,
         topic: str,
         prefix: str,
@@ -131,7 +131,7 @@ class Reader:
 async def open_reader(
     settings: Settings,
     decoder: Decoder,
-    letters: DeadLetters,
+    letters: Letters,
     topic: str,
     reached: Mapping[int, int],
     *,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, sql
 
 from projections import checkpoint
@@ -77,8 +78,13 @@ class Table:
         """Let the SQL view of the view's name show this table."""
         name = sql.Identifier(self.schema, self.view.name)
         async with connection.transaction():
-            await connection.execute(sql.SQL("DROP VIEW IF EXISTS {}").format(name))
-            await connection.execute(sql.SQL("CREATE VIEW {} AS ").format(name) + self.statement(self.view.published))
+            query = sql.SQL("VIEW {} AS ").format(name) + self.statement(self.view.published)
+            try:
+                async with connection.transaction():
+                    await connection.execute(sql.SQL("CREATE OR REPLACE ") + query)
+            except psycopg.errors.InvalidTableDefinition:  # other columns than the version before
+                await connection.execute(sql.SQL("DROP VIEW {}").format(name))
+                await connection.execute(sql.SQL("CREATE ") + query)
             version = sql.Literal(str(self.view.version))
             await connection.execute(sql.SQL("COMMENT ON VIEW {} IS {}").format(name, version))
 
@@ -91,6 +97,17 @@ class Table:
         )
         row = await rows.fetchone()
         return None if row is None else int(row["version"])
+
+    async def replace(self, connection: AsyncConnection[Any], live: "Table") -> None:
+        """Take the name and the readers of another table of this view, which is gone afterwards; in one transaction."""
+        old = Table(self.view, self.schema, live.name + "_old")
+        async with connection.transaction():
+            for one, other in ((live, old), (self, live)):
+                await _rename(connection, one.identifier, other.name)
+                if self.view.deduplicate:
+                    await _rename(connection, one.seen, other.name + SEEN)
+            await live.publish(connection)
+            await old.drop(connection)
 
     async def stage_in(self, connection: AsyncConnection[Any]) -> None:
         """Make the temporary table `batch` that this connection stages batches in."""
@@ -127,3 +144,7 @@ class Table:
             WHERE batch.key = chosen.key AND batch.event_id = chosen.event_id
                 AND (batch."offset" > chosen."offset" OR (batch.key, batch.event_id) NOT IN (SELECT * FROM fresh))
         """).format(seen=self.seen)
+
+
+async def _rename(connection: AsyncConnection[Any], table: sql.Identifier, name: str) -> None:
+    await connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(table, sql.Identifier(name)))

@@ -1,0 +1,301 @@
+"""What the query API answers, for its OpenAPI document."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import Header, Query
+from pydantic import BaseModel, Field
+
+from projections.readmodels import Freshness
+from schemas.errors import Invalid
+from schemas.position import Position
+
+MAX_POSITIONS = 64
+
+
+class Profile(BaseModel):
+    """A user as of now."""
+
+    user_id: str
+    name: str | None
+    attributes: dict[str, str]
+    favourite_categories: list[str]
+    hidden_categories: list[str]
+    language: str | None = Field(description="language tag (BCP 47)")
+    personalisation: bool = Field(description="whether the history may be used for recommendations")
+    training: bool = Field(description="whether the history may be used for fitting models")
+    registered_at: datetime | None
+    version: int = Field(description="events of this user so far; give it as If-Match to a command")
+
+
+class HistoryEntry(BaseModel):
+    """One interaction."""
+
+    item_id: str
+    kind: str
+    value: float | None
+    occurred_at: datetime
+    decision_id: str | None = Field(description="the recommendation that it answers")
+    event_id: UUID
+    position: str = Field(description="where it stands in the log")
+
+
+class History(BaseModel):
+    """Interactions of a user, newest first."""
+
+    user_id: str
+    interactions: list[HistoryEntry]
+    next: str | None = Field(description="give it as `before` for the next page; null on the last")
+
+
+class Item(BaseModel):
+    """An item of the catalogue."""
+
+    item_id: str
+    title: str | None
+    description: str | None
+    categories: list[str]
+    attributes: dict[str, str]
+    retired: bool
+    version: int = Field(description="events of this item so far; give it as If-Match to a command")
+
+
+class Items(BaseModel):
+    """Items by id."""
+
+    items: list[Item]
+    next: str | None = Field(description="give it as `after` for the next page; null on the last")
+
+
+class FoundItem(BaseModel):
+    """An item that a search found."""
+
+    item_id: str
+    title: str | None = None
+    description: str | None = None
+    categories: list[str] = Field(default_factory=list)
+    score: float | None = Field(description="relevance")
+
+
+class Facet(BaseModel):
+    """How many of the found items are in a category."""
+
+    category: str
+    items: int
+
+
+class FoundItems(BaseModel):
+    """What a search found, best first."""
+
+    total: int
+    items: list[FoundItem]
+    categories: list[Facet]
+
+
+class PopularItem(BaseModel):
+    """An item and how often it was met."""
+
+    item_id: str
+    title: str | None
+    categories: list[str] | None
+    interactions: int
+    last_at: datetime
+
+
+class TrendingItem(BaseModel):
+    """An item and its newest window."""
+
+    item_id: str
+    title: str | None
+    window_start: datetime
+    window_end: datetime
+    interactions: int
+    score: float = Field(description="interactions over what the window before would let expect; above 1 is rising")
+
+
+class Version(BaseModel):
+    """A registered version of a model."""
+
+    model: str
+    version: int
+    run_id: str | None
+    algorithm: str | None
+    artifact_sha256: str | None
+    dataset_sha256: str | None
+    metrics: dict[str, float | None]
+    retired: bool
+    registered_at: datetime | None
+
+
+class Live(BaseModel):
+    """The version that serves."""
+
+    model: str
+    version: int
+    artifact_sha256: str
+    deployment_id: str
+    since: datetime
+
+
+class ModelSummary(BaseModel):
+    """A model in the list of models."""
+
+    model: str
+    versions: int = Field(description="how many are registered")
+    latest: int = Field(description="the highest version")
+    live: int | None = Field(description="the version that serves")
+
+
+class Model(BaseModel):
+    """A model with its versions, newest first."""
+
+    model: str
+    versions: list[Version]
+    live: Live | None
+
+
+class TrainingRun(BaseModel):
+    """A training run."""
+
+    run_id: str
+    model: str
+    algorithm: str | None
+    params: dict[str, str]
+    k: int | None
+    status: Literal["requested", "started", "completed", "failed"]
+    ranges: list[dict[str, Any]] = Field(description="the exact part of the log that it reads")
+    dataset_sha256: str | None
+    dataset_rows: int | None
+    duplicates: int | None
+    artifact_sha256: str | None
+    artifact_bytes: int | None
+    metrics: dict[str, float | None]
+    duration_s: float | None
+    reason: str | None
+    requested_at: datetime | None
+    updated_at: datetime
+
+
+class VersionDetail(Version):
+    """A version with the run that made it."""
+
+    training_run: TrainingRun | None
+
+
+class Deployment(BaseModel):
+    """A deployment and how far it has come."""
+
+    deployment_id: str
+    model: str
+    version: int | None
+    artifact_sha256: str | None
+    step: Literal["requested", "validated", "loaded", "promoted", "completed", "aborted", "rolledback", "rolled_back"]
+    rollback_to: int | None
+    requested_by: str | None
+    requested_at: datetime | None
+    updated_at: datetime
+    reason: str | None
+    evidence: dict[str, dict[str, str]] = Field(description="by step: what was checked, and what came out")
+
+
+class Decision(BaseModel):
+    """A recommendation that was served."""
+
+    decision_id: str
+    user_id: str
+    model: str
+    version: int | None
+    artifact_sha256: str | None
+    deployment_id: str | None
+    source: Literal["model", "last_good", "popular", "none"]
+    fallback_reason: str | None
+    arm: str
+    items: list[dict[str, Any]]
+    positions: list[dict[str, Any]] = Field(description="what was known when the answer was made")
+    history_length: int
+    history_sha256: str
+    candidates: int
+    filtered: list[str]
+    based_on: str | None
+    limit: int
+    latency_ms: float
+    server: str
+    sequence: int
+    served_at: datetime
+    partition: int
+    offset: int
+
+
+class FoundDecisions(BaseModel):
+    """Decisions that a search found, newest first."""
+
+    total: int
+    decisions: list[dict[str, Any]]
+
+
+class CommandAnswer(BaseModel):
+    """What became of a command."""
+
+    command_id: str
+    outcome: Literal["accepted", "rejected", "repeated"]
+    status: int = Field(description="HTTP status of the answer")
+    code: str | None
+    detail: str | None
+    type: str = Field(description="of the command where an outcome names it, else of the last event it led to")
+    aggregate_id: str
+    version: int = Field(description="of the aggregate after the command")
+    actor: str
+    tenant: str
+    topic: str
+    partition: int
+    offset: int = Field(description="of the last event of the answer")
+    command_offset: int = Field(description="of the command, in the command topic")
+    answered_at: datetime
+    repeats: int = Field(description="how often the command came again under the same id")
+
+
+class PartitionLag(BaseModel):
+    """How far behind the log, in one partition."""
+
+    topic: str
+    partition: int
+    next_offset: int
+    events: int
+    seconds: float
+
+
+class ProjectionStatus(BaseModel):
+    """A read model and how it is doing."""
+
+    name: str
+    version: int
+    store: Literal["postgres", "elasticsearch"]
+    state: Literal["starting", "running", "waiting", "stopped", "silent", "absent"]
+    cause: str
+    lag_events: int
+    lag_seconds: float
+    partitions: list[PartitionLag]
+
+
+def freshness(
+    min_position: Annotated[
+        list[str] | None,
+        Query(
+            alias="min-position",
+            description="`topic/partition/offset` as an answer gave it, repeatable or with commas: wait for it",
+        ),
+    ] = None,
+    wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for `min-position`")] = 2,
+    x_min_position: Annotated[str | None, Header(description="as `min-position`")] = None,
+) -> Freshness:
+    """What the request insists on.
+
+    Raises:
+        Invalid: a position has another form, or there are too many.
+    """
+    given = [*(min_position or ()), *([x_min_position] if x_min_position else ())]
+    texts = [text.strip() for part in given for text in part.split(",") if text.strip()]
+    if len(texts) > MAX_POSITIONS:
+        raise Invalid(f"{len(texts)} positions are too many: give {MAX_POSITIONS} at most", code="too_many_positions")
+    return Freshness(tuple(Position.parse(text) for text in texts), wait)

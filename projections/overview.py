@@ -1,0 +1,84 @@
+"""Every read model and how it is doing: for the API and for the command line."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from projections.view import Projection, View
+from projections.watch import Lag, LogEnds, reached_by
+
+SILENT_AFTER_S = 15
+"""A projector that has not told its state for so long does not run."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One read model.
+
+    Attributes:
+        store: where it is kept.
+        state: as its projector said last; `silent` when that is long ago, `absent` before its first start.
+        cause: why it is not running, for people.
+        lags: by topic and partition.
+    """
+
+    name: str
+    version: int
+    store: str
+    state: str
+    cause: str
+    lags: tuple[Lag, ...]
+
+    @property
+    def lag_events(self) -> int:
+        """Records not folded yet."""
+        return sum(lag.events for lag in self.lags)
+
+    @property
+    def lag_seconds(self) -> float:
+        """Age of the oldest record not folded yet."""
+        return max((lag.seconds for lag in self.lags), default=0.0)
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "store": self.store,
+            "state": self.state,
+            "cause": self.cause,
+            "lag_events": self.lag_events,
+            "lag_seconds": round(self.lag_seconds, 3),
+            "partitions": [asdict(lag) for lag in self.lags],
+        }
+
+
+async def overview(connection: AsyncConnection[Any], ends: LogEnds, wanted: Iterable[Projection]) -> list[Overview]:
+    """How these read models are doing.
+
+    Raises:
+        Unavailable: Kafka does not answer.
+        psycopg.errors.UndefinedTable: no projector has ever run here.
+    """
+    rows = await connection.execute(
+        """SELECT view, version, state, cause, updated_at, extract(epoch FROM now() - updated_at)::float8 AS age
+           FROM projection_states"""
+    )
+    states = {(row["view"], row["version"]): row async for row in rows}
+    found = []
+    for projection in wanted:
+        state, cause = _state(states.get((projection.name, projection.version)))
+        lags = tuple(await ends.lags(await reached_by(connection, projection)))
+        store = "postgres" if isinstance(projection, View) else "elasticsearch"
+        found.append(Overview(projection.name, projection.version, store, state, cause, lags))
+    return found
+
+
+def _state(row: Any) -> tuple[str, str]:
+    if row is None:
+        return "absent", "no projector has run it yet: start one with `retrace serve projector`"
+    if row["age"] > SILENT_AFTER_S:
+        return "silent", f"its projector has not been heard of since {row['updated_at']:%Y-%m-%d %H:%M:%S} UTC"
+    return row["state"], row["cause"]
