@@ -29,8 +29,11 @@ EXPECTED = "expectedoffset"
 HEADERS = (*META_HEADERS, EXPECTED)
 """What to ask of `infra.kafka.frame` for the functions here."""
 
-META = ("_topic", "_partition", "_offset", "_key", "_timestamp", *META_HEADERS.values())
-"""Columns that every table has beside the fields of its event; `_timestamp` is the broker's or producer's, UTC."""
+META = ("_topic", "_partition", "_offset", "_key", "_timestamp", "_schema_id", *META_HEADERS.values())
+"""Columns that every table has beside the fields of its event.
+
+`_timestamp` is the broker's or producer's, UTC; `_schema_id` is the writer's.
+"""
 
 SENTINEL = b"\xffend!"
 
@@ -110,7 +113,7 @@ def _together(head: bytes, values: pl.Series, name: str) -> pl.DataFrame:
     Raises:
         Incompatible: some value does not fit the schema.
     """
-    data = _joined_bytes(values)
+    data = joined_bytes(values)
     first = values[0][FRAME.size :]
     schema = contracts()[name].schema
     guard = {"name": "_head", "type": {"type": "fixed", "name": "HeadOfValue", "size": FRAME.size}}
@@ -121,7 +124,7 @@ def _together(head: bytes, values: pl.Series, name: str) -> pl.DataFrame:
     return table[:-1].drop("_head")
 
 
-def _joined_bytes(values: pl.Series) -> bytes:
+def joined_bytes(values: pl.Series) -> bytes:
     """All values one after another."""
     array = values.rechunk().to_arrow()
     _, ends, data = array.buffers()
@@ -165,7 +168,7 @@ def _as_list(value: Any) -> Any:
 
 
 def meta(rows: pl.DataFrame, where: Where) -> pl.DataFrame:
-    """The columns `META` of these records."""
+    """The columns `META` of these records, which name the same schema."""
     named = {name: pl.col(header) for header, name in META_HEADERS.items()}
     named["_time"] = named["_time"].str.to_datetime("%+", time_unit="us", time_zone="UTC")
     return rows.select(
@@ -174,6 +177,7 @@ def meta(rows: pl.DataFrame, where: Where) -> pl.DataFrame:
         pl.col("offset").alias("_offset"),
         pl.col("key").alias("_key"),
         pl.col("timestamp_ms").cast(pl.Datetime("ms", "UTC")).alias("_timestamp"),
+        pl.lit(schema_id_of(rows["value"][0]), pl.Int64).alias("_schema_id"),
         *(column.alias(name) for name, column in named.items()),
     )
 
