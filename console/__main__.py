@@ -5,6 +5,7 @@ import sys
 import typer
 
 from console import projections, stack
+from console.bench.command import bench
 from console.schemas import schemas
 from console.serve import serve
 from schemas.errors import Problem
@@ -15,6 +16,7 @@ app = typer.Typer(
     help="Machine-learning services whose every decision can be retraced.",
 )
 app.command()(serve)
+app.command()(bench)
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
 for verb in (stack.up, stack.status, stack.down, stack.logs):

@@ -1,0 +1,121 @@
+"""Recommendations from a trained and deployed model: how fast, how many on record, how fresh."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from console.api import Api
+from console.bench.bench import Bench, Section
+from console.bench.figure import OURS, Figure, Goal, Sample, at_least, at_most, runs_of
+from console.bench.load import open_loop
+from console.bench.model import MODEL, serve_movies
+from console.movielens import MovieLens
+from infra.kafka.ranges import ranges_now
+from infra.settings import Settings
+from infra.stack.stack import SERVERS, SERVICES
+from schemas.errors import TimedOut
+
+NAME = "recommend"
+RATE = 100
+WARM_UP_S = 2.0
+TOPIC = "decisions"
+RECORDED_WITHIN_S = 15
+FRESH_WITHIN_S = 10
+LOOK_EVERY_S = 0.005
+
+
+async def run(bench: Bench) -> list[Figure]:
+    """Ask for people of MovieLens at a steady rate, then see how soon an interaction shows."""
+    async with Api(bench.settings, actor="bench", concurrency=0) as api:
+        data = await serve_movies(bench, api)
+        people = [viewer.user_id for viewer in data.users]
+        await open_loop(partial(_ask, api, people, []), rate=RATE, duration_s=WARM_UP_S)
+        samples = await bench.alternate(NAME, {OURS: partial(_measured, bench, api, people)})
+        fresh = await bench.alternate("freshness", {OURS: partial(_freshness, bench, api, data)})
+    return [_figure(key, name, unit, goal, runs_of(samples, OURS, key)) for key, name, unit, goal in LATENCIES] + [
+        _figure(key, name, "ms", goal, runs_of(fresh, OURS, key)) for key, name, goal in FRESHNESS
+    ]
+
+
+LATENCIES: Sequence[tuple[str, str, str, Goal | None]] = (
+    ("p50", f"p50 at {RATE}/s", "ms", None),
+    ("p95", f"p95 at {RATE}/s", "ms", None),
+    ("p99", f"p99 at {RATE}/s", "ms", at_most(30)),
+    ("by model", "answered by the model", "%", None),
+    ("recorded", "answers on record", "%", at_least(100)),
+    ("faults", "refused or failed", "answers", at_most(0)),
+)
+FRESHNESS: Sequence[tuple[str, str, Goal | None]] = (
+    ("median", "interaction to changed answer, median", at_most(1000)),
+    ("max", "interaction to changed answer, slowest", at_most(1000)),
+)
+
+
+def _figure(key: str, name: str, unit: str, goal: Goal | None, runs: Sequence[float]) -> Figure:
+    better = "higher" if key in ("by model", "recorded") else "lower"
+    return Figure(section=NAME, name=name, unit=unit, better=better, runs=runs, asked=goal)  # type: ignore[arg-type]
+
+
+async def _ask(api: Api, people: Sequence[str], sources: list[str], number: int) -> None:
+    answer = await api.recommend(people[(number * 37) % len(people)], model=MODEL)
+    sources.append(answer.body["source"])
+
+
+async def _measured(bench: Bench, api: Api, people: Sequence[str]) -> Sample:
+    sources: list[str] = []
+    before = await _recorded(bench.settings)
+    load = await open_loop(partial(_ask, api, people, sources), rate=RATE, duration_s=bench.sizes.load_s)
+    recorded = await _settled(bench.settings, before, len(sources))
+    for fault, times in load.faults.most_common(3):
+        bench.say(f"  [red]{times} × {fault}[/]")
+    share = 100 / max(1, len(sources))
+    return load.summary() | {"by model": sources.count("model") * share, "recorded": recorded * share}
+
+
+async def _recorded(settings: Settings) -> int:
+    return sum(part.end for part in await ranges_now(settings, [TOPIC]))
+
+
+async def _settled(settings: Settings, before: int, answers: int) -> int:
+    """How many decisions came to the log, when as many as the answers are there or time is up."""
+    deadline = time.monotonic() + RECORDED_WITHIN_S
+    while True:
+        count = await _recorded(settings) - before
+        if count >= answers or time.monotonic() > deadline:
+            return count
+        await asyncio.sleep(0.2)
+
+
+async def _freshness(bench: Bench, api: Api, data: MovieLens) -> Sample:
+    """Let people who have rated rate one more film; milliseconds until their answer is another."""
+    waits = []
+    for number in range(bench.sizes.fresh):
+        viewer = data.users[(number * 41) % len(data.users)].user_id
+        waits.append(await _until_changed(api, viewer))
+    return {"median": sorted(waits)[len(waits) // 2], "max": max(waits)}
+
+
+async def _until_changed(api: Api, user_id: str) -> float:
+    """Rate what was recommended first: it is history from then on, and another film takes its place.
+
+    Raises:
+        TimedOut: the answer stays as it was.
+    """
+    before = (await api.recommend(user_id, model=MODEL)).body
+    began = time.perf_counter()
+    await api.command("POST", "/interactions", _rating(user_id, before["items"][0]["item_id"]))
+    while (elapsed_s := time.perf_counter() - began) < FRESH_WITHIN_S:
+        if (await api.recommend(user_id, model=MODEL)).body["items"] != before["items"]:
+            return (time.perf_counter() - began) * 1000
+        await asyncio.sleep(LOOK_EVERY_S)
+    raise TimedOut(f"{elapsed_s:.0f} s after an interaction of user {user_id} the answer is still the same")
+
+
+def _rating(user_id: str, item_id: str) -> dict[str, Any]:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"user_id": user_id, "item_id": item_id, "kind": "rate", "value": 5.0, "occurred_at": now}
+
+
+SECTION = Section(NAME, 5, (*SERVERS, *SERVICES), run)
