@@ -22,7 +22,7 @@ class Breaker:
 
     failures: int = 0
     retry_at: float = 0.0
-    threshold: int = 3
+    threshold: int = 5
     pause_s: float = 0.5
 
     def allows(self, now: float) -> bool:

@@ -31,7 +31,7 @@ LIVE_VERSION = Gauge("retrace_live_version", "Version that this server asks.", [
 
 log = structlog.get_logger()
 
-Describe: TypeAlias = Callable[[str], Awaitable[Metadata]]
+Prepare: TypeAlias = Callable[[Live], Awaitable[Metadata]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ class Routing:
 
     Args:
         reads: the read models.
-        describe: metadata of the artifact with this hash; raises a Problem when it cannot be had.
+        prepare: makes ready for a version and answers its artifact's metadata; raises a Problem when it cannot.
         poll_s: how often to look.
     """
 
-    def __init__(self, reads: ReadModels, describe: Describe, *, poll_s: float) -> None:
+    def __init__(self, reads: ReadModels, prepare: Prepare, *, poll_s: float) -> None:
         self.world = World()
         self._reads = reads
-        self._describe = describe
+        self._prepare = prepare
         self._poll_s = poll_s
         self._not_before: dict[str, float] = {}
 
@@ -127,7 +127,7 @@ class Routing:
         for model, live in found.versions.items():
             if model not in routes or routes[model].live != live:
                 try:
-                    routes[model] = Route(live, await self._describe(live.artifact_sha256))
+                    routes[model] = Route(live, await self._prepare(live))
                     log.info("route changed", model=model, version=live.version, deployment_id=live.deployment_id)
                 except Problem as problem:
                     faults.append(problem)

@@ -3,21 +3,24 @@
 import asyncio
 import itertools
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from prometheus_client import Gauge
 
+from inference.artifact import Metadata
 from inference.breaker import Breaker
 from inference.inputs import ModelInput
 from inference.interactions import Float32Array, Int32Array
 from inference.triton.client import Triton
 from infra.settings import Settings
-from schemas.errors import TimedOut, Unavailable
+from schemas.errors import Problem, TimedOut, Unavailable
 
 BREAKER_OPEN = Gauge("retrace_triton_breaker_open", "1 while a Triton server is left alone.", ["server"])
 
 AWAY = "triton_unavailable"
+WARM_S = 2.0
 
 Answer: TypeAlias = tuple[Int32Array, Float32Array]
 
@@ -81,6 +84,12 @@ class Scoring:
         finally:
             for task in asked:
                 task.cancel()
+
+    async def warm(self, name: str, metadata: Metadata) -> None:
+        """Ask every server once, so that the first user does not pay for connections; whatever comes of it."""
+        for server in self._servers:
+            with suppress(Problem):
+                await server.infer(name, *metadata.encode(()), WARM_S)
 
     def _allowed(self) -> list[Triton]:
         """The servers that may be asked now, another one first each time."""

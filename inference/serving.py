@@ -18,13 +18,15 @@ from fastapi import FastAPI, Path, Query, Request, Response
 from prometheus_client import Histogram
 from uuid6 import uuid7
 
+from inference.artifact import Metadata
 from inference.lastgood import LastGood
-from inference.reads import ReadModels
+from inference.reads import Live, ReadModels
 from inference.recommend import Outcome, Recommender
 from inference.recorder import Recorder, Ticket, record
 from inference.routing import Routing
 from inference.scoring import Scoring
 from inference.store import ArtifactStore
+from inference.triton.repository import triton_name
 from infra.health import Health
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed, ScoredItem
@@ -107,7 +109,13 @@ async def _running(settings: Settings, health: Health) -> AsyncIterator[Parts]:
         reads = await stack.enter_async_context(ReadModels(settings))
         scoring = await stack.enter_async_context(Scoring(settings))
         store = ArtifactStore(settings)
-        routing = Routing(reads, store.metadata, poll_s=options.poll_ms / 1000)
+
+        async def prepare(live: Live) -> Metadata:
+            metadata = await store.metadata(live.artifact_sha256)
+            await scoring.warm(triton_name(live.model, live.version), metadata)
+            return metadata
+
+        routing = Routing(reads, prepare, poll_s=options.poll_ms / 1000)
         recorder = Recorder(options.queue_size, options.queue_full)
         with suppress(Problem):
             await routing.refresh()

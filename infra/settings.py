@@ -97,7 +97,7 @@ class RecommendSettings(BaseModel):
     default_model: str = Field("movies", description="the model that answers when the caller names none")
     max_limit: int = Field(100, description="most items in one answer", ge=1)
     poll_ms: int = Field(100, description="how often routing and catalogue are looked at for changes", gt=0)
-    store_timeout_ms: int = Field(100, description="how long reading the user may take before the fallback", gt=0)
+    store_timeout_ms: int = Field(200, description="how long reading the user may take before the fallback", gt=0)
     hedge_ms: int = Field(15, description="after which a second Triton is asked as well", gt=0)
     last_good: int = Field(10_000, description="users whose last good answer is kept in memory", ge=0)
     queue_size: int = Field(10_000, description="answers that wait to be recorded", ge=1)
