@@ -1,9 +1,10 @@
 """The topics as they stand on the brokers: names with prefix, made when they are missing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from infra.kafka.connect import aiokafka_options
 from infra.settings import Settings
@@ -44,10 +45,15 @@ async def create_topics(settings: Settings, topics: Iterable[Topic] = tuple(TOPI
         existing = set(await admin.list_topics())
         missing = [topic for topic in wanted if topic.name not in existing]
         if missing:
-            await admin.create_topics(missing)
-    except TopicAlreadyExistsError:
-        return  # another service was quicker
+            _settled((await admin.create_topics(missing)).topic_errors)
     except (KafkaError, OSError) as fault:
         raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault}") from fault
     finally:
         await admin.close()
+
+
+def _settled(answers: Iterable[Sequence[Any]]) -> None:
+    """Accept what was made, by us or by a service that was quicker."""
+    for name, code, *_ in answers:
+        if for_code(code) not in (NoError, TopicAlreadyExistsError):
+            raise for_code(code)(f"making topic {name}")
