@@ -5,10 +5,8 @@ import json
 from urllib.parse import urlsplit
 
 import psycopg
-import tritonclient.grpc
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from tritonclient.utils import InferenceServerException
 
 from infra.kafka.connect import librdkafka_options
 from infra.settings import ElasticSettings, KafkaSettings, PostgresSettings, RegistrySettings
@@ -48,9 +46,12 @@ def elastic(settings: ElasticSettings) -> None:
 
 def triton(addresses: list[str]) -> None:
     """Every server says it is ready."""
+    from tritonclient.grpc import InferenceServerClient  # slow to import, and every service comes past here
+    from tritonclient.utils import InferenceServerException
+
     for address in addresses:
         try:
-            with tritonclient.grpc.InferenceServerClient(address) as client:
+            with InferenceServerClient(address) as client:
                 ready = client.is_server_ready(client_timeout=TIMEOUT_S)
         except InferenceServerException as error:
             raise Unavailable(f"Triton at {address} does not answer: {error.message()}.") from error

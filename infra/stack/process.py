@@ -20,6 +20,7 @@ from schemas.errors import Unavailable
 
 LOG_LIMIT_BYTES = 50_000_000
 POLL_S = 0.02
+FREEZE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ class Daemon:
     def stop(self, sign: signal.Signals, timeout_s: float) -> None:
         """Ask it to stop, wait, and kill what is left."""
         if pid := self.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+                self.resume()  # who is frozen hears nothing
                 os.kill(pid, sign)
             self._wait(timeout_s)
         self.kill()
@@ -125,16 +126,24 @@ class Daemon:
             self._wait(5.0)
         self._end_orphans()
 
-    def signal(self, sign: signal.Signals) -> None:
-        """Send a signal to it and its helpers.
+    def pause(self) -> None:
+        """Freeze it and its helpers, and return when it is frozen.
 
         Raises:
             Unavailable: it does not run.
         """
-        pid = self.pid
-        if pid is None:
-            raise Unavailable(f"{self.name} does not run.", code="not_running")
-        os.killpg(pid, sign)
+        family = self._signal(signal.SIGSTOP)
+        until = time.monotonic() + FREEZE_S
+        while family[0].status() != psutil.STATUS_STOPPED and time.monotonic() < until:
+            time.sleep(POLL_S)
+
+    def resume(self) -> None:
+        """Let it and its helpers go on.
+
+        Raises:
+            Unavailable: it does not run.
+        """
+        self._signal(signal.SIGCONT)
 
     def last_words(self, lines: int = 8) -> str:
         """The end of its log."""
@@ -143,6 +152,19 @@ class Daemon:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - 16_384))
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
+
+    def _signal(self, sign: signal.Signals) -> list[psutil.Process]:
+        """Send a signal to it and to all that it started (those of PostgreSQL leave its session)."""
+        pid = self.pid
+        if pid is None:
+            raise Unavailable(f"{self.name} does not run.", code="not_running")
+        leader = psutil.Process(pid)
+        leader.send_signal(sign)
+        family = [leader, *leader.children(recursive=True)]
+        for helper in family[1:]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                helper.send_signal(sign)
+        return family
 
     def _noted(self) -> tuple[int, str] | None:
         try:

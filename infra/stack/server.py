@@ -33,12 +33,12 @@ class Server(ABC):
 
     Attributes:
         name: as people type it.
-        wave: servers of one wave start together, after those of the waves before.
+        after: the names of those it needs: it starts after and stops before them.
         memory_mb: what it takes when it idles after a start, so that too small a machine is told beforehand.
     """
 
     name: str
-    wave: int = 0
+    after: tuple[str, ...] = ()
     memory_mb: int = 0
 
     @property
@@ -166,11 +166,11 @@ class Embedded(Server):
 
     @override
     def pause(self) -> None:
-        self.daemon.signal(signal.SIGSTOP)
+        self.daemon.pause()
 
     @override
     def resume(self) -> None:
-        self.daemon.signal(signal.SIGCONT)
+        self.daemon.resume()
 
     def fixed(self, name: str) -> tuple[int, str]:
         """The port a `StackSettings` field asks for, and the variable that sets it."""

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -92,17 +92,19 @@ class Stack:
         wanted = list(names or (SERVERS if servers_only else (*SERVERS, *SERVICES)))
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with locked(self.data_dir / "stack.lock"):
-            require_memory([one for one in self._select(wanted) if not one.running])
-            for wave in sorted({one.wave for one in self._select(wanted)}):
-                self._start([one for one in self._select(wanted) if one.wave == wave], progress or _silent)
+            missing = [one for one in self._select(wanted) if not one.running]
+            require_memory(missing)
+            for one in missing:
+                one.claim()
+            self._start(self._select(wanted), progress or _silent)
 
     def down(self, names: Sequence[str] | None = None, *, progress: Progress | None = None) -> None:
         """Stop them cleanly: our own services first, then the servers they use."""
         say = progress or _silent
         with locked(self.data_dir / "stack.lock"):
             chosen = [one for one in self._select(names) if one.started and not isinstance(one, External)]
-            for wave in sorted({one.wave for one in chosen}, reverse=True):
-                _together([partial(_stop, one, say) for one in chosen if one.wave == wave])
+            needed_by = {one.name: [other.name for other in chosen if one.name in other.after] for one in chosen}
+            _in_order({one.name: partial(_stop, one, say) for one in reversed(chosen)}, needed_by)
 
     def restart(self, name: str) -> None:
         """Stop one and start it on the same data."""
@@ -123,7 +125,8 @@ class Stack:
 
     def status(self, names: Sequence[str] | None = None) -> list[Status]:
         """How each one is."""
-        return _together([partial(status_of, one) for one in self._select(names)])
+        chosen = self._select(names)
+        return _in_order({one.name: partial(status_of, one) for one in chosen}, {one.name: () for one in chosen})
 
     def log_of(self, name: str) -> Path:
         """The file that a server or service logs to."""
@@ -131,17 +134,18 @@ class Stack:
         return self.data_dir / "logs" / f"{name}.log"
 
     def _start(self, servers: Sequence[Server], progress: Progress) -> None:
-        for one in servers:
-            if not one.running:
-                one.claim()
         self._interrupted.clear()
+        tasks = {one.name: partial(self._start_one, one.name, progress) for one in servers}
         try:
-            _together([partial(self._start_one, one, progress) for one in servers])
+            _in_order(tasks, {one.name: one.after for one in servers})
         except KeyboardInterrupt:
             self._interrupted.set()
             raise
 
-    def _start_one(self, one: Server, progress: Progress) -> None:
+    def _start_one(self, name: str, progress: Progress) -> None:
+        """Start one with the addresses that those before it have by now."""
+        one = self.server(name)
+
         def say(what: str) -> None:
             if self._interrupted.is_set():
                 raise Unavailable(f"The start of {one.name} was interrupted; `retrace up` goes on with it.")
@@ -268,15 +272,28 @@ def _stop(one: Server, say: Progress) -> None:
     say(one.name, "stopped")
 
 
-def _together(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Run all at once, wait for all, then raise the first fault."""
+def _in_order(tasks: Mapping[str, Callable[[], Any]], after: Mapping[str, Iterable[str]]) -> list[Any]:
+    """Run all at once, each as soon as those it comes after are done; then raise the first fault.
+
+    Args:
+        tasks: by name; who comes after another is listed after it.
+        after: the names that each one waits for; of those that are not among the tasks nothing is awaited.
+    """
     pool = ThreadPoolExecutor(max_workers=max(1, len(tasks)))
+    futures: dict[str, Future[Any]] = {}
     try:
-        futures = [pool.submit(task) for task in tasks]
-        wait(futures)
-        return [future.result() for future in futures]
+        for name, task in tasks.items():
+            futures[name] = pool.submit(_after, [futures[other] for other in after[name] if other in futures], task)
+        wait(futures.values())
+        return [future.result() for future in futures.values()]
     finally:
         pool.shutdown(wait=False)
+
+
+def _after(others: Sequence[Future[Any]], task: Callable[[], Any]) -> Any:
+    for other in others:
+        other.result()
+    return task()
 
 
 def _silent(_name: str, _what: str) -> None:

@@ -85,7 +85,7 @@ def test_a_frozen_process_stops_too(tmp_path: Path) -> None:
     """A paused server may not make `down` wait for its timeout."""
     daemon = Daemon("it", tmp_path)
     daemon.start(python(SLEEP))
-    daemon.signal(signal.SIGSTOP)
+    daemon.pause()
     daemon.stop(signal.SIGTERM, 10)
     assert daemon.pid is None
 
@@ -116,4 +116,4 @@ def test_what_cannot_be_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="it cannot be run"):
         Daemon("it", tmp_path).start(Command([str(tmp_path / "missing")], {}))
     with pytest.raises(Unavailable, match="it does not run"):
-        Daemon("it", tmp_path).signal(signal.SIGSTOP)
+        Daemon("it", tmp_path).pause()

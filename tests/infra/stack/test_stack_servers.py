@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import psutil
 import psycopg
 import tritonclient.grpc
 from confluent_kafka import Consumer, Producer
@@ -95,8 +96,6 @@ def test_all_servers_are_up(stack: Stack) -> None:
 
 def test_everything_listens_on_loopback_only(stack: Stack) -> None:
     """No server of a laptop may be reachable from its network."""
-    import psutil
-
     pids = {one.pid for one in stack.status(SERVERS)}
     listening = {
         connection.laddr.ip
@@ -150,11 +149,15 @@ def test_up_again_leaves_running_servers_alone(stack: Stack) -> None:
     assert {one.name: one.pid for one in stack.status(SERVERS)} == before
 
 
-def test_a_frozen_server_is_told_from_a_dead_one(stack: Stack) -> None:
-    """The remedy differs: one is woken, the other started."""
-    stack.pause("postgres")
-    try:
-        assert stack.status(["postgres"])[0].state == "paused"
-    finally:
-        stack.resume("postgres")
+def test_a_frozen_server_is_told_from_a_dead_one(stack: Stack, settings: Settings) -> None:
+    """The remedy differs: one is woken, the other started. Sessions that are open freeze too, and go on."""
+    with psycopg.connect(settings.postgres.dsn.get_secret_value(), autocommit=True) as connection:
+        stack.pause("postgres")
+        try:
+            assert stack.status(["postgres"])[0].state == "paused"
+            worker = psutil.Process(connection.info.backend_pid)
+            assert worker.status() == psutil.STATUS_STOPPED
+        finally:
+            stack.resume("postgres")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
     assert stack.status(["postgres"])[0].state == "up"
