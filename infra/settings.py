@@ -168,6 +168,9 @@ class Settings(BaseSettings):
         None, description="data folder of a running stack that the tests use; default one of their own"
     )
 
+    answer_timeout_s: float = Field(
+        10, description="how long the command API waits for a decision before it answers with a status address", gt=0
+    )
     max_body_bytes: int = Field(1_048_576, description="largest body of a single command", gt=0)
     max_bulk_bytes: int = Field(1_073_741_824, description="largest body of a bulk upload", gt=0)
 

@@ -4,6 +4,8 @@ Problem
 ├── Rejected       the domain said no                   409
 │   └── Conflict   the aggregate moved meanwhile        412, retriable
 ├── NotFound       no such thing                        404
+├── Malformed      the body is not what it says it is   400
+├── Unsupported    a body of a kind nobody takes        415
 ├── Invalid        the request makes no sense           422
 ├── TooLarge       the body is over the limit           413
 ├── Incompatible   bytes and schema disagree            500, stops the reader
@@ -66,6 +68,20 @@ class NotFound(Problem):
 
     code = "not_found"
     status = 404
+
+
+class Malformed(Problem):
+    """The body is not what it says it is."""
+
+    code = "malformed_json"
+    status = 400
+
+
+class Unsupported(Problem):
+    """The body is of a kind that this operation does not take."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 class Invalid(Problem):
