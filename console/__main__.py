@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from console import projections, stack
+from console import deploy, projections, stack
 from console.bench.command import bench
 from console.schemas import schemas
 from console.serve import serve
@@ -19,6 +19,8 @@ app.command()(serve)
 app.command()(bench)
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
+for verb in (deploy.deploy, deploy.models, deploy.recommend):
+    app.command()(verb)
 for verb in (stack.up, stack.status, stack.down, stack.logs):
     app.command()(verb)
 

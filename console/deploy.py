@@ -1,0 +1,164 @@
+"""`retrace deploy`, `models`, `recommend`: versions of models, which one serves, and what it answers."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from console.api import Api
+from infra.settings import Settings
+from schemas.errors import NotFound, Problem, TimedOut
+
+POLL_S = 0.1
+WAIT_S = 600.0
+GOOD_STEPS = ("requested", "validated", "loaded", "promoted", "completed")
+LAST_STEPS = ("completed", "rolled_back")
+
+Json = dict[str, Any]
+
+console = Console(highlight=False)
+
+
+def deploy(
+    model: Annotated[str, typer.Argument(help="name of the model")],
+    version: Annotated[int | None, typer.Argument(help="which version; the newest when left out")] = None,
+    wait: Annotated[bool, typer.Option(help="follow the deployment to its end")] = True,
+    actor: Annotated[str, typer.Option(help="in whose name")] = "console",
+) -> None:
+    """Let a version of a model serve: checked, loaded beside the old one, promoted, or taken back."""
+    if not asyncio.run(_deploy(model, version, wait, actor)):
+        raise typer.Exit(1)
+
+
+def models(model: Annotated[str | None, typer.Argument(help="one model; all when left out")] = None) -> None:
+    """The registered versions with their metrics, and which one serves."""
+    for one in asyncio.run(_models(model)):
+        console.print(_versions(one))
+
+
+def recommend(
+    user: Annotated[str, typer.Argument(help="id of the user")],
+    limit: Annotated[int, typer.Option(help="items wanted")] = 10,
+    model: Annotated[str | None, typer.Option(help="which model; the default one when left out")] = None,
+) -> None:
+    """What a user is recommended now, and under which decision it is on record."""
+    decision = asyncio.run(_recommend(user, limit, model))
+    console.print(_answer(decision))
+
+
+async def _deploy(model: str, version: int | None, wait: bool, actor: str) -> bool:
+    async with Api(Settings(), actor=actor) as api:
+        chosen = _chosen((await api.query(f"/models/{model}")).body, version)
+        body = {"version": chosen["version"], "artifact_sha256": chosen["artifact_sha256"]}
+        answer = await api.command("POST", f"/models/{model}/deployments", body)
+        deployment_id = answer.body["command_id"]
+        console.print(f"deployment [bold]{deployment_id}[/] of {model} version {chosen['version']}")
+        return not wait or await _follow(api, deployment_id)
+
+
+def _chosen(found: Json, version: int | None) -> Json:
+    """The wanted version of a model, or its newest that may be deployed.
+
+    Raises:
+        NotFound: there is none.
+    """
+    versions: list[Json] = found["versions"]
+    for one in versions:
+        if one["version"] == version or (version is None and not one["retired"]):
+            return one
+    known = ", ".join(str(one["version"]) for one in versions) or "none"
+    raise NotFound(f"{found['model']} has no version {version or 'to deploy'}; it has {known}", code="unknown_version")
+
+
+async def _follow(api: Api, deployment_id: str) -> bool:
+    """Show each step as it is reached; whether the version serves at the end.
+
+    Raises:
+        TimedOut: it takes too long; the deployment goes on.
+    """
+    started = time.monotonic()
+    shown: set[str] = set()
+    with console.status("waiting for the deployer") as status:
+        while time.monotonic() - started < WAIT_S:
+            deployment = await _deployment(api, deployment_id)
+            if deployment is not None:
+                _show(deployment, shown, time.monotonic() - started)
+                if deployment["step"] in LAST_STEPS:
+                    return bool(deployment["step"] == "completed")
+                status.update(f"{deployment['step']}, waiting for the next step")
+            await asyncio.sleep(POLL_S)
+    raise TimedOut(f"deployment {deployment_id} goes on; `retrace logs deployer` tells what it waits for")
+
+
+async def _deployment(api: Api, deployment_id: str) -> Json | None:
+    try:
+        found: Json = (await api.query(f"/deployments/{deployment_id}")).body
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+        return None  # not folded yet
+    return found
+
+
+def _show(deployment: Json, shown: set[str], elapsed_s: float) -> None:
+    """Print the steps that have not been shown."""
+    for step in _passed(deployment):
+        if step in shown:
+            continue
+        shown.add(step)
+        mark = "[green]✓[/]" if step in GOOD_STEPS else "[red]✗[/]"
+        why = f"  {deployment['reason']}" if step == "aborted" else ""
+        console.print(f"{mark} {step:<12} [dim]{elapsed_s:6.1f} s[/]{why}")
+        for name, value in deployment["evidence"].get(step, {}).items():
+            console.print(f"    [dim]{name}[/] {value}")
+
+
+def _passed(deployment: Json) -> Iterable[str]:
+    """The steps up to where a deployment stands."""
+    step = deployment["step"]
+    if step in GOOD_STEPS:
+        return GOOD_STEPS[: GOOD_STEPS.index(step) + 1]
+    done = [good for good in GOOD_STEPS if good == "requested" or good in deployment["evidence"]]
+    reached = [good for good in done if good != "completed"]
+    return [*reached, "aborted", *(["rolled_back"] if step == "rolled_back" else [])]
+
+
+async def _models(model: str | None) -> list[Json]:
+    async with Api(Settings()) as api:
+        names = [model] if model else [one["model"] for one in (await api.query("/models")).body]
+        return [(await api.query(f"/models/{name}")).body for name in names]
+
+
+def _versions(model: Json) -> Table:
+    live = (model["live"] or {}).get("version")
+    metrics = sorted({name for one in model["versions"] for name in one["metrics"]})
+    table = Table("", "version", "algorithm", *metrics, "artifact", "registered", title=model["model"])
+    for one in model["versions"]:
+        mark = "[green]live[/]" if one["version"] == live else "retired" if one["retired"] else ""
+        values = [f"{one['metrics'][name]:.4g}" if name in one["metrics"] else "" for name in metrics]
+        known = (one["artifact_sha256"][:12], str(one["registered_at"])[:19])
+        table.add_row(mark, str(one["version"]), one["algorithm"], *values, *known)
+    return table
+
+
+async def _recommend(user: str, limit: int, model: str | None) -> Json:
+    settings = Settings()
+    async with Api(settings) as api:
+        answer = await api.recommend(user, model=model or settings.recommend.default_model, limit=limit)
+    decision: Json = answer.body
+    return decision
+
+
+def _answer(decision: Json) -> Table:
+    why = f" ({decision['fallback_reason']})" if decision["fallback_reason"] else ""
+    version = f" version {decision['version']}" if decision["version"] else ""
+    made = f"{decision['source']}{why}, {decision['model']}{version}, {decision['latency_ms']:.1f} ms"
+    table = Table("", "item", "title", "score", title=f"for {decision['user_id']}: {made}", title_justify="left")
+    for rank, item in enumerate(decision["items"], start=1):
+        table.add_row(str(rank), item["item_id"], item["title"] or "", f"{item['score']:.4f}")
+    table.caption = f"decision {decision['decision_id']}; `retrace explain` makes it again"
+    return table
