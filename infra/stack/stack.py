@@ -90,7 +90,7 @@ class Stack:
             Unavailable: one could not be started; the message names the remedy. The others are left running.
         """
         wanted = list(names or (SERVERS if servers_only else (*SERVERS, *SERVICES)))
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with locked(self.data_dir / "stack.lock"):
             missing = [one for one in self._select(wanted) if not one.running]
             require_memory(missing)
