@@ -75,8 +75,14 @@ class Bench:
         """Tell how far the benchmark is."""
         self.screen.print(what, highlight=False, soft_wrap=True)
 
-    async def alternate(self, section: str, participants: Mapping[str, Measure]) -> Samples:
-        """Let everybody run once, then everybody again: whatever else the machine does hits all alike."""
+    async def alternate(self, section: str, participants: Mapping[str, Measure], *, warm_up: bool = False) -> Samples:
+        """Let everybody run once, then everybody again: whatever else the machine does hits all alike.
+
+        Args:
+            warm_up: whether everybody runs once more beforehand, uncounted: short runs would measure imports.
+        """
+        for measure in participants.values() if warm_up else ():
+            await measure()
         samples: dict[str, list[Sample]] = {who: [] for who in participants}
         for run in range(1, self.sizes.runs + 1):
             for who, measure in participants.items():

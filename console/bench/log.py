@@ -6,7 +6,6 @@ from itertools import islice
 from uuid6 import uuid7
 
 from console.bench import synthetic
-from console.bench.bench import Bench
 from infra.kafka.facts import FactWriter
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
@@ -19,22 +18,15 @@ TOPIC = "interactions"
 AT_ONCE = 5_000
 
 
-async def filled(bench: Bench) -> tuple[Settings, Decoder]:
-    """Settings whose topic `interactions` holds exactly the events of `Sizes.log`; filled by whoever comes first."""
-    settings = bench.corner("log")
+async def filled(settings: Settings, count: int) -> Decoder:
+    """Let the topic `interactions` hold so many events, and answer what reads them; whoever comes first fills it."""
     decoder = await open_decoder(settings)
     there = sum(part.end for part in await ranges_now(settings, [TOPIC]))
-    if there < bench.sizes.log:
-        bench.say(f"  {bench.sizes.log - there:,} events into the log")
-        await _fill(settings, decoder, bench.sizes.log, there)
-    return settings, decoder
-
-
-async def _fill(settings: Settings, decoder: Decoder, count: int, there: int) -> None:
     events = islice(synthetic.interactions(count), there, None)
     async with FactWriter(settings, decoder.codec, linger_ms=5) as writer:
         while chunk := list(islice(events, AT_ONCE)):
             await writer.append_all([(event, meta_of(event)) for event in chunk])
+    return decoder
 
 
 def meta_of(event: InteractionRecorded) -> Meta:

@@ -74,14 +74,13 @@ def _peer(figure: Figure, peer: str) -> list[str]:
     if not peer:
         return ["", "", ""]
     ratio = figure.advantage_over(peer)
-    told = "" if ratio is None else f"{number(ratio.median)}× ({number(ratio.least)}-{number(ratio.most)})"
-    return [peer, _ranged(spread(figure.peers[peer])), told]
+    return [peer, _ranged(spread(figure.peers[peer])), "" if ratio is None else _ranged(ratio, "×")]
 
 
-def _ranged(runs: Spread) -> str:
+def _ranged(runs: Spread, unit: str = "") -> str:
     if runs.least == runs.most:
-        return number(runs.median)
-    return f"{number(runs.median)} ({number(runs.least)}-{number(runs.most)})"
+        return number(runs.median) + unit
+    return f"{number(runs.median)}{unit} ({number(runs.least)}-{number(runs.most)})"
 
 
 def _document(figure: Figure) -> dict[str, Any]:

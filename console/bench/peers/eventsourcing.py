@@ -169,7 +169,7 @@ class Histories(Projection[ReadModel]):
 def schema(settings: Settings, name: str) -> Iterator[dict[str, str]]:
     """An empty schema for as long as the block runs; gives the environment that the library is configured by."""
     dsn = settings.postgres.dsn.get_secret_value()
-    name = f"bench_eventsourcing_{name}"
+    name = f"{settings.postgres.db_schema}_{name}"
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)))
         connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(name)))

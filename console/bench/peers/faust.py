@@ -14,7 +14,6 @@ import faust
 import psycopg
 
 from console.bench.peers.plain import HISTORY, POPULARITY, decoded, row
-from console.bench.peers.tables import new_tables
 from infra.kafka.topics import physical
 from infra.settings import Settings
 
@@ -22,20 +21,12 @@ BATCH = 1_000
 WITHIN_S = 0.2
 
 
-async def project(settings: Settings, count: int, folder: Path) -> float:
-    """Write the first events of the log; events per second from the first batch on.
+async def project(settings: Settings, connection: psycopg.AsyncConnection[Any], count: int, folder: Path) -> float:
+    """Write the first events of the log, at least so many; events per second from the first batch on.
 
     Args:
         folder: where Faust may keep what it likes.
     """
-    dsn = settings.postgres.dsn.get_secret_value()
-    with new_tables(dsn) as path:
-        options = f"-c search_path={path}"
-        async with await psycopg.AsyncConnection.connect(dsn, options=options, autocommit=True) as connection:
-            return await _run(settings, count, folder, connection)
-
-
-async def _run(settings: Settings, count: int, folder: Path, connection: psycopg.AsyncConnection[Any]) -> float:
     app, times, finished = _app(settings, folder), [], asyncio.Event()
     source = app.topic(physical(settings, "interactions"), key_serializer="raw", value_serializer="raw")
     done = 0

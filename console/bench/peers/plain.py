@@ -22,7 +22,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from console.bench.peers.tables import new_tables
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -92,9 +91,9 @@ def decoded(record: Any) -> dict[str, Any]:
     return fields
 
 
-async def project_each(settings: Settings, count: int) -> float:
+async def project_each(settings: Settings, connection: psycopg.AsyncConnection[Any], count: int) -> float:
     """Write a row, a count and the offset for each event and commit; events per second."""
-    async with _read_model(settings) as connection, _consumer(settings) as consumer:
+    async with _consumer(settings) as consumer:
         began, done = 0.0, 0
         async for record in consumer:
             began = began or time.perf_counter()
@@ -109,9 +108,9 @@ async def project_each(settings: Settings, count: int) -> float:
         return count / (time.perf_counter() - began)
 
 
-async def project_polls(settings: Settings, count: int) -> float:
+async def project_polls(settings: Settings, connection: psycopg.AsyncConnection[Any], count: int) -> float:
     """Write what a poll brought in one transaction; events per second."""
-    async with _read_model(settings) as connection, _consumer(settings) as consumer:
+    async with _consumer(settings) as consumer:
         began, done = 0.0, 0
         while done < count:
             polled = await consumer.getmany(timeout_ms=500, max_records=POLL_RECORDS)
@@ -177,13 +176,3 @@ async def _consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         yield consumer
     finally:
         await consumer.stop()
-
-
-@asynccontextmanager
-async def _read_model(settings: Settings) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Empty tables in a schema of their own; dropped afterwards."""
-    with new_tables(settings.postgres.dsn.get_secret_value()) as path:
-        dsn = settings.postgres.dsn.get_secret_value()
-        connection = await psycopg.AsyncConnection.connect(dsn, options=f"-c search_path={path}", autocommit=True)
-        async with connection:
-            yield connection

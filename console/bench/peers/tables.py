@@ -1,12 +1,13 @@
 """The read model that the peers write: the same two tables as ours, and where they have got to."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
-import psycopg
+from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 
-SCHEMA = "bench_peer"
+from infra.settings import Settings
 
 TABLES = """
     CREATE TABLE history (
@@ -18,16 +19,16 @@ TABLES = """
 """
 
 
-@contextmanager
-def new_tables(dsn: str) -> Iterator[str]:
-    """Empty tables, for as long as the block runs; gives the name of their schema."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(SCHEMA)))
-        connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(SCHEMA)))
-        connection.execute(SQL("SET search_path = {}").format(Identifier(SCHEMA)))
-        connection.execute(TABLES)
-    try:
-        yield SCHEMA
-    finally:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(SCHEMA)))
+@asynccontextmanager
+async def read_model(settings: Settings) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection to empty tables, which are dropped afterwards."""
+    dsn, path = settings.postgres.dsn.get_secret_value(), f"{settings.postgres.db_schema}_peer"
+    connection = await AsyncConnection.connect(dsn, autocommit=True, options=f"-c search_path={path}")
+    async with connection:
+        await connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(path)))
+        await connection.execute(SQL("CREATE SCHEMA {}").format(Identifier(path)))
+        await connection.execute(TABLES)
+        try:
+            yield connection
+        finally:
+            await connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(path)))

@@ -17,6 +17,7 @@ from console.bench.bench import Bench, Measure, Section
 from console.bench.figure import OURS, Figure, Sample, at_least, peers_of, runs_of
 from console.bench.log import filled
 from console.bench.peers import faust, plain
+from console.bench.peers.tables import read_model
 from infra.health import Health
 from infra.settings import Settings
 from projections.runner import run as run_projector
@@ -31,14 +32,14 @@ REACHED = SQL("SELECT coalesce(sum(next_offset), 0) FROM projection_offsets WHER
 
 async def run(bench: Bench) -> list[Figure]:
     """Let everybody fold the same log into the same two tables."""
-    settings, _ = await filled(bench)
-    total, few = bench.sizes.log, bench.sizes.few
+    settings, total, few = bench.corner("log"), bench.sizes.log, bench.sizes.few
+    await filled(settings, total)
     with tempfile.TemporaryDirectory(prefix="retrace-bench-") as folder:
         participants: dict[str, Measure] = {
             OURS: partial(ours, settings, total),
-            "plain, batches": partial(_rate, partial(plain.project_polls, settings, total)),
-            "plain, each": partial(_rate, partial(plain.project_each, settings, few)),
-            "Faust": partial(_rate, partial(faust.project, settings, few, Path(folder))),
+            "plain, batches": partial(_peer, settings, plain.project_polls, total),
+            "plain, each": partial(_peer, settings, plain.project_each, few),
+            "Faust": partial(_peer, settings, partial(faust.project, folder=Path(folder)), few),
         }
         if bench.has_eventsourcing:
             participants["eventsourcing"] = partial(eventsourcing, settings, few)
@@ -108,8 +109,9 @@ async def eventsourcing(settings: Settings, count: int) -> Sample:
     return {"events/s": await asyncio.to_thread(measured)}
 
 
-async def _rate(measure: Callable[[], Awaitable[float]]) -> Sample:
-    return {"events/s": await measure()}
+async def _peer(settings: Settings, project: Callable[..., Awaitable[float]], count: int) -> Sample:
+    async with read_model(settings) as connection:
+        return {"events/s": await project(settings, connection, count)}
 
 
 SECTION = Section(NAME, 3, ("kafka", "postgres", "registry"), run)

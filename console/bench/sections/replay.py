@@ -25,7 +25,8 @@ NAME = "replay"
 
 async def run(bench: Bench) -> list[Figure]:
     """Let everybody write the same events to a file."""
-    settings, decoder = await filled(bench)
+    settings = bench.corner("log")
+    decoder = await filled(settings, bench.sizes.log)
     with tempfile.TemporaryDirectory(prefix="retrace-bench-") as folder:
         file = Path(folder) / "events.parquet"
         participants: dict[str, Measure] = {
@@ -34,7 +35,7 @@ async def run(bench: Bench) -> list[Figure]:
         }
         if bench.has_eventsourcing:
             participants["eventsourcing"] = partial(eventsourcing, settings, bench.sizes.few, file)
-        samples = await bench.alternate(NAME, participants)
+        samples = await bench.alternate(NAME, participants, warm_up=True)
     figure = Figure(
         section=NAME,
         name="log to Parquet",
