@@ -30,6 +30,8 @@ RECORDED = Counter("retrace_decisions_recorded_total", "Answers recorded.")
 
 BATCH = 500
 RETRY_S = 1.0
+WATCH_S = 0.5
+NOTICE_S = 2.0
 LINGER_MS = 5
 TIMEOUT_S = 5.0
 
@@ -91,6 +93,8 @@ class Recorder:
         if len(self._queue) >= self._size:
             SHED.inc()
             return False
+        if not self._queue:
+            self._moved_at = time.monotonic()
         self._queue.append((decision, meta))
         WAITING.set(len(self._queue))
         self._arrived.set()
@@ -125,7 +129,6 @@ class Recorder:
         while not (self._closed and not self._queue):
             if not self._queue:
                 self._arrived.clear()
-                self._moved_at = time.monotonic()
                 await self._arrived.wait()
             await self._append_some(writer)
 
@@ -158,23 +161,27 @@ class Recorder:
 
 async def record(settings: Settings, recorder: Recorder, health: Health) -> None:
     """Append what `recorder` takes until it is closed, over every absence of Kafka or the registry."""
+    watching = asyncio.create_task(_watch(recorder, health, settings.recommend.kafka_patience_s))
+    try:
+        while True:
+            try:
+                codec = (await open_decoder(settings)).codec
+                async with FactWriter(settings, codec, linger_ms=LINGER_MS, timeout_s=TIMEOUT_S) as writer:
+                    return await recorder.run(writer)
+            except Problem as problem:
+                log.warning("recording stands still", waiting=recorder.waiting, cause=problem.detail)
+                await asyncio.sleep(RETRY_S)
+    finally:
+        watching.cancel()
+
+
+async def _watch(recorder: Recorder, health: Health, patience_s: float) -> None:
+    """Say how recording goes. A short absence of Kafka is a note; a long one is a fault, because the queue fills."""
     while True:
-        try:
-            codec = (await open_decoder(settings)).codec
-            async with FactWriter(settings, codec, linger_ms=LINGER_MS, timeout_s=TIMEOUT_S) as writer:
-                health.ok("recording")
-                return await recorder.run(writer)
-        except Problem as problem:
-            _tell(health, recorder, problem, settings.recommend.kafka_patience_s)
-            await asyncio.sleep(RETRY_S)
-
-
-def _tell(health: Health, recorder: Recorder, problem: Problem, patience_s: float) -> None:
-    """A short absence is a note; a long one is a fault, because the queue fills."""
-    still_s = recorder.still_for_s(time.monotonic())
-    log.warning("recording stands still", waiting=recorder.waiting, still_s=round(still_s, 1), cause=problem.detail)
-    cause = f"{recorder.waiting} answers wait to be recorded, for {still_s:.0f} s: {problem.detail}"
-    if still_s >= patience_s:
-        health.failed("recording", cause)
-    else:
-        health.ok("recording", f"degraded, {cause}")
+        still_s = recorder.still_for_s(time.monotonic())
+        cause = f"{recorder.waiting} answers wait to be recorded, for {still_s:.0f} s: is Kafka running?"
+        if still_s >= patience_s:
+            health.failed("recording", cause)
+        else:
+            health.ok("recording", f"degraded, {cause}" if still_s > NOTICE_S else "")
+        await asyncio.sleep(WATCH_S)
