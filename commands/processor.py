@@ -23,6 +23,7 @@ from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, from_aiokafka
 from infra.kafka.topics import create_topics, logical, physical
+from infra.kafka.watch import watch
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Unavailable
@@ -30,7 +31,6 @@ from schemas.topics import COMMANDS_SUFFIX, TOPICS
 
 GROUP = "processor"
 SESSION_TIMEOUT_MS = 6000
-WATCH_EVERY_S = 5.0
 
 log = structlog.get_logger()
 
@@ -78,24 +78,15 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._consumer.start()
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._watch())
+                tasks.create_task(watch(self._settings, self._health, self._consumer, self._any_partition))
                 while True:
                     await self._hand_over()
         finally:
             await self._let_go(list(self._owners))
             await self._consumer.stop()
 
-    async def _watch(self) -> NoReturn:
-        """Notice that Kafka is away even when nobody sends commands: the client library only goes on trying."""
-        while True:
-            at = next(iter(self._owners), None)
-            if at is not None:
-                try:
-                    await asyncio.wait_for(self._consumer.end_offsets([at]), WATCH_EVERY_S)
-                    self._health.ok("kafka")
-                except (KafkaError, TimeoutError) as fault:
-                    self._health.failed("kafka", f"{self._settings.kafka.bootstrap} does not answer: {fault!r}")
-            await asyncio.sleep(WATCH_EVERY_S)
+    def _any_partition(self) -> TopicPartition | None:
+        return next(iter(self._owners), None)
 
     async def _hand_over(self) -> None:
         try:

@@ -1,0 +1,87 @@
+"""From a validated command to its HTTP answer."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import Request, Response
+
+from commands.identity import fingerprint_of
+from commands.outcomes import Outcome, Outcomes
+from commands.request import Intent
+from commands.sender import CommandSender
+from commands.validation import Fields, generated, validator
+from infra.http import problem_response
+from schemas.codec import from_fields
+from schemas.contracts import Contract
+from schemas.errors import Invalid, TimedOut
+
+REPLAYED = "idempotent-replayed"
+
+
+class Answering:
+    """Sends commands and answers with what became of them."""
+
+    def __init__(self, sender: CommandSender, outcomes: Outcomes) -> None:
+        self._sender = sender
+        self._outcomes = outcomes
+
+    async def answer(self, request: Request, contract: Contract, given: Any, intent: Intent) -> Response:
+        """Validate, send, wait.
+
+        Raises:
+            Invalid: a field is wrong, or the Idempotency-Key has been used for something else.
+            Unavailable: Kafka is away; nothing was accepted silently.
+            TimedOut: no decision came in time; it may still come.
+        """
+        fields = filled(contract, validator(contract.full_name)(given), intent.command_id)
+        fingerprint = fingerprint_of(contract.full_name, fields)
+        known = self._outcomes.known(intent.command_id)
+        if known is not None:
+            return _answered(request, _checked(known, fingerprint), replayed=True)
+        meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)
+        answer = self._outcomes.wait_for(intent.command_id, fingerprint)
+        try:
+            await self._sender.send(from_fields(contract.full_name, fields), meta)
+            if intent.wait_s == 0:
+                return _accepted(intent.command_id)
+            outcome = _checked(await asyncio.wait_for(answer, intent.wait_s), fingerprint)
+        except TimeoutError:
+            raise TimedOut(
+                f"the command is on record and not decided yet: ask /commands/{intent.command_id} what became of it",
+                extra={"command_id": str(intent.command_id), "status_url": f"/commands/{intent.command_id}"},
+            ) from None
+        finally:
+            answer.cancel()
+        return _answered(request, outcome, replayed=outcome.repeated)
+
+
+def filled(contract: Contract, fields: Fields, command_id: UUID) -> Fields:
+    """The fields, with those that the caller left to us."""
+    return fields | {name: str(command_id) for name in generated(contract) if name not in fields}
+
+
+def _checked(outcome: Outcome, fingerprint: str) -> Outcome:
+    if outcome.fingerprint != fingerprint or not outcome.same_body:
+        raise Invalid(
+            "this Idempotency-Key has been used for another command: choose a new key for each command",
+            code="idempotency_key_reused",
+            extra={"command_id": str(outcome.command_id)},
+        )
+    return outcome
+
+
+def _accepted(command_id: UUID) -> Response:
+    body = {"command_id": str(command_id), "outcome": "pending", "status_url": f"/commands/{command_id}"}
+    headers = {"location": f"/commands/{command_id}", "preference-applied": "respond-async"}
+    return Response(orjson.dumps(body), 202, headers, "application/json")
+
+
+def _answered(request: Request, outcome: Outcome, *, replayed: bool) -> Response:
+    headers = {"etag": f'"{outcome.version}"', "x-position": outcome.positions[-1]}
+    if replayed:
+        headers[REPLAYED] = "true"
+    if outcome.outcome == "rejected":
+        return problem_response(outcome.problem(), request.url.path, headers)
+    return Response(orjson.dumps(outcome.document()), outcome.status, headers, "application/json")

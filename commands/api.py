@@ -1,0 +1,120 @@
+"""The role `commands`: commands and facts over HTTP."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from difflib import get_close_matches
+from typing import Any
+from uuid import UUID
+
+import orjson
+from fastapi import FastAPI, Request, Response
+
+from commands.engine import Engine
+from commands.request import intent_of, json_body
+from commands.routes import add_route, header_parameters, merged, problems
+from commands.shape import shape_of
+from infra.health import Health
+from infra.settings import Settings
+from schemas.contracts import Contract, contracts
+from schemas.errors import Invalid
+
+COMMANDS = {contract.name: contract for contract in contracts().values() if contract.kind == "command"}
+ROUTED = [contract for contract in contracts().values() if contract.http is not None]
+
+
+def create_app(settings: Settings, health: Health) -> FastAPI:
+    """The application; it opens its connections when it starts and says in `health` how they are."""
+    engine = Engine(settings, health)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        task = asyncio.create_task(engine.run())
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    async def handle(request: Request, contract: Contract, in_path: dict[str, Any]) -> Response:
+        given = merged(contract, await json_body(request, settings.max_body_bytes), in_path)
+        intent = intent_of(request, settings)
+        answers = engine.parts.facts if contract.is_fact else engine.parts.answering
+        return await answers.answer(request, contract, given, intent)
+
+    app = FastAPI(title="Retrace commands", version="1", lifespan=lifespan)
+    _add_bulk(app, settings, engine)
+    for contract in ROUTED:
+        add_route(app, contract, handle)
+    _add_any_command(app, settings, engine)
+    _add_status(app, engine)
+    return app
+
+
+def _add_bulk(app: FastAPI, settings: Settings, engine: Engine) -> None:
+    text = {"schema": {"type": "string"}}
+    body = {"requestBody": {"required": True, "content": {"application/x-ndjson": text, "text/csv": text}}}
+
+    @app.post(
+        "/interactions/bulk",
+        tags=["interactions"],
+        summary="Many interactions, one a line; bad lines do not hold up the others",
+        openapi_extra={**body, "parameters": header_parameters()},
+        responses=problems(),
+    )
+    async def bulk(request: Request) -> Response:
+        return await engine.parts.bulk.answer(request, intent_of(request, settings))
+
+
+def _add_any_command(app: FastAPI, settings: Settings, engine: Engine) -> None:
+    @app.post(
+        "/commands",
+        tags=["commands"],
+        summary="Any command by its type, also those of workers that have no route of their own",
+        openapi_extra={"requestBody": _any_body(), "parameters": header_parameters()},
+        responses=problems(),
+    )
+    async def command(request: Request) -> Response:
+        contract, data = typed(await json_body(request, settings.max_body_bytes))
+        return await engine.parts.answering.answer(request, contract, data, intent_of(request, settings))
+
+
+def _add_status(app: FastAPI, engine: Engine) -> None:
+    @app.get(
+        "/commands/{command_id}",
+        tags=["commands"],
+        summary="What became of a command: accepted, rejected or pending",
+        responses={404: problems()[404], 422: problems()[422], 503: problems()[503]},
+    )
+    async def status(command_id: UUID) -> Response:
+        found = await engine.parts.status.of(command_id)
+        return Response(orjson.dumps(found), media_type="application/json")
+
+
+def typed(body: Any) -> tuple[Contract, Any]:
+    """Contract and data of `{"type": ..., "data": {...}}`.
+
+    Raises:
+        Invalid: the body has another form, or there is no such command.
+    """
+    if type(body) is not dict or not isinstance(body.get("type"), str) or set(body) - {"type", "data"}:
+        raise Invalid('send {"type": "StartTraining", "data": {...}}', code="bad_command")
+    name = body["type"].rpartition(".")[2]
+    contract = COMMANDS.get(name)
+    if contract is None or body["type"] not in (name, contract.full_name):
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(COMMANDS)}"
+        raise Invalid(f"there is no command '{body['type'][:100]}': {hint}", code="unknown_command_type")
+    return contract, body.get("data", {})
+
+
+def _any_body() -> dict[str, Any]:
+    kinds = [
+        {
+            "type": "object",
+            "title": contract.name,
+            "properties": {"type": {"const": contract.name}, "data": shape_of(contract)},
+            "required": ["type", "data"],
+        }
+        for contract in COMMANDS.values()
+    ]
+    return {"required": True, "content": {"application/json": {"schema": {"oneOf": kinds}}}}
