@@ -6,7 +6,6 @@ includes it and everything said because of it is durable: at least once, with id
 """
 
 import asyncio
-import contextlib
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +15,8 @@ from uuid import UUID, uuid5
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 import streams.stages
 from infra.discover import discover
@@ -89,14 +90,26 @@ class Worker:
         """
         app = self._app()
         try:
-            await app.start()
+            await self._start(app)
             while True:
                 await asyncio.sleep(SETTLE_EVERY_S)
                 self._check(app)
                 await self._tell()
         finally:
-            with contextlib.suppress(TimeoutError):  # without brokers Faust would wait for them
-                await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
+            await self._stop(app)
+
+    async def _start(self, app: Any) -> None:
+        try:
+            await app.start()
+        except (KafkaError, OSError) as fault:
+            raise Unavailable(f"Kafka at {self._settings.kafka.bootstrap} does not answer: {fault}") from fault
+
+    async def _stop(self, app: Any) -> None:
+        """Stop the app; one that waits for brokers that are away is left behind: nothing is lost with it."""
+        stopping = asyncio.create_task(app.stop())
+        _, late = await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_S)
+        if late:
+            log.warning("Faust does not stop", after_s=STOP_TIMEOUT_S)
 
     def _app(self) -> Any:
         topics = [physical(self._settings, name) for name in _topics(self._fold.stages)]
@@ -224,6 +237,8 @@ class Worker:
 
 def faust_app(settings: Settings, name: str, keeper: Keeper) -> Any:
     """A Faust app that owns nothing: no web server, no tables, no topics, no loop, no signals."""
+    # With the brokers away the consumer's thread can end without saying so, and stopping would wait for a minute.
+    AIOKafkaConsumerThread.shutdown_timeout = STOP_TIMEOUT_S / 2
     return faust.App(
         group_id(settings, name),
         broker=";".join(f"aiokafka://{host.strip()}" for host in settings.kafka.bootstrap.split(",")),
