@@ -78,6 +78,7 @@ class Table:
         """Let the SQL view of the view's name show this table."""
         name = sql.Identifier(self.schema, self.view.name)
         async with connection.transaction():
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (checkpoint.SETUP_LOCK,))
             query = sql.SQL("VIEW {} AS ").format(name) + self.statement(self.view.published)
             try:
                 async with connection.transaction():
