@@ -13,17 +13,16 @@ import structlog
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from commands.identity import LONGEST_KEY, many_ids
+from commands.identity import LONGEST_KEY, deriver, many_ids
 from commands.lines import ID, Parse, Splitter, csv_parser, parse_json
 from commands.request import Intent
 from commands.tail import Tail
 from commands.validation import Fault, Fields, validator
 from infra.kafka.bulk import BulkWriter, Upload
 from infra.settings import Settings
-from schemas.codec import Codec, from_fields
+from schemas.codec import Codec
 from schemas.contracts import Contract
 from schemas.errors import Problem, TooLarge, Unsupported
-from schemas.identity import derived_id
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 CSV = "text/csv"
@@ -109,7 +108,7 @@ class Bulk:
 
     def encode(self, fields: Fields) -> bytes:
         """The value of the record."""
-        return self._codec.encode(from_fields(self._contract.full_name, fields))
+        return self._codec.encode_fields(self._contract.full_name, fields)
 
     @property
     def contract(self) -> Contract:
@@ -129,7 +128,7 @@ class _Run:
         self.upload = upload
         self._bulk = bulk
         self._report = report
-        self._tenant = intent.tenant
+        self._derive = deriver(intent.tenant)
         self._parse: Parse | None = None if kind == CSV else parse_json
         self._key = bulk.contract.key or ""
         self._ids = many_ids()
@@ -171,7 +170,7 @@ class _Run:
             return next(self._ids)
         if type(id) is not str or not 0 < len(id) <= LONGEST_KEY:
             raise Fault(f"must be a string of 1 to {LONGEST_KEY} characters", (ID,))
-        return str(derived_id(self._tenant, id))
+        return self._derive(id)
 
     async def _of_known_items(self, read: Sequence[tuple[int, str, Fields]]) -> Sequence[tuple[int, str, Fields]]:
         knows = self._bulk.tail.knows_item

@@ -101,7 +101,7 @@ class Engine:
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(tail.run())
-            tasks.create_task(watch(settings, self._health, tail.consumer, tail.any_partition))
+            tasks.create_task(watch(settings, self._health, tail.asker, tail.any_partition))
             await tail.catch_up()
             self._health.ok("tail")
             self._parts = parts

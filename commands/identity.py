@@ -2,18 +2,19 @@
 
 import os
 import time
-from collections.abc import Iterator
-from hashlib import blake2b
-from uuid import UUID
+from collections.abc import Callable, Iterator
+from hashlib import blake2b, sha1
+from uuid import UUID, uuid5
 
 import orjson
 from uuid6 import uuid7
 
 from commands.validation import Fields
 from schemas.errors import Invalid
-from schemas.identity import derived_id
+from schemas.identity import TENANTS, derived_id
 
 LONGEST_KEY = 200
+VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def id_for(tenant: str, key: str | None) -> UUID:
@@ -30,6 +31,23 @@ def id_for(tenant: str, key: str | None) -> UUID:
             code="bad_idempotency_key",
         )
     return derived_id(tenant, key)
+
+
+def deriver(tenant: str) -> Callable[[str], str]:
+    """`derived_id` of one tenant as text, for many keys: it hashes the tenant once and makes no UUID objects.
+
+    Source: RFC 9562, section 5.5.
+    """
+    prefix = sha1(uuid5(TENANTS, tenant).bytes, usedforsecurity=False)
+
+    def derive(key: str) -> str:
+        digest = prefix.copy()
+        digest.update(key.encode())
+        text = digest.hexdigest()
+        variant = VARIANT[text[16]]
+        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+
+    return derive
 
 
 def many_ids() -> Iterator[str]:

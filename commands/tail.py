@@ -42,11 +42,12 @@ class Tail:
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._consumer: AIOKafkaConsumer = make_consumer(settings, fetch_max_wait_ms=250)
+        self._asker: AIOKafkaConsumer = make_consumer(settings)
 
     @property
-    def consumer(self) -> AIOKafkaConsumer:
-        """The client underneath."""
-        return self._consumer
+    def asker(self) -> AIOKafkaConsumer:
+        """A client that fetches nothing, so that what it asks does not wait behind a fetch on the same connection."""
+        return self._asker
 
     def any_partition(self) -> TopicPartition | None:
         """A partition to ask for when it has to be known whether Kafka answers."""
@@ -59,13 +60,14 @@ class Tail:
             partitions: number of partitions of each decided topic.
         """
         await self._consumer.start()
+        await self._asker.start()
         every = [
             TopicPartition(physical(self._settings, name), number)
             for name in DECIDED
             for number in range(partitions[name])
         ]
         self._consumer.assign(every)
-        ends = await self._consumer.end_offsets(every)
+        ends = await self._asker.end_offsets(every)
         for at in every:
             start = 0 if logical(self._settings, at.topic) == CATALOG else max(0, ends[at] - LOOK_BACK)
             self._consumer.seek(at, start)
@@ -74,6 +76,7 @@ class Tail:
     async def stop(self) -> None:
         """Let go of the connection."""
         await self._consumer.stop()
+        await self._asker.stop()
 
     async def run(self) -> NoReturn:
         """Follow, for ever.
@@ -122,7 +125,7 @@ class Tail:
             wanted = [at for at in catalog if at.partition in numbers]
         try:
             async with asyncio.timeout(self._settings.answer_timeout_s):
-                for at, end in (await self._consumer.end_offsets(wanted)).items():
+                for at, end in (await self._asker.end_offsets(wanted)).items():
                     while self._next[at] < end:
                         await self._moved.wait()
         except (KafkaError, OSError, TimeoutError) as fault:

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar, Protocol, TypeAlias
@@ -17,6 +18,8 @@ from schemas.upcast import UPCASTERS, Fields, upcast
 
 MAGIC = 0
 FRAME = struct.Struct(">bI")
+
+SCALARS = frozenset((str, int, float, bool, bytes, datetime))
 
 ParsedSchema: TypeAlias = Any
 
@@ -46,15 +49,23 @@ class Codec:
         Raises:
             Incompatible: a value does not fit the schema, or the record is of no known type.
         """
-        schema_id = self._ids.get(record.AVRO)
+        return self.encode_fields(record.AVRO, as_fields(record))
+
+    def encode_fields(self, full_name: str, fields: Fields) -> bytes:
+        """The framed bytes of a record that is at hand as plain values, which spares making an instance of its class.
+
+        Raises:
+            Incompatible: as `encode`.
+        """
+        schema_id = self._ids.get(full_name)
         if schema_id is None:
-            raise Incompatible(f"{record.AVRO} has no schema id: register its .avsc first", code="unknown_type")
+            raise Incompatible(f"{full_name} has no schema id: register its .avsc first", code="unknown_type")
         buffer = io.BytesIO()
         buffer.write(FRAME.pack(MAGIC, schema_id))
         try:
-            fastavro.schemaless_writer(buffer, parsed(record.AVRO), as_fields(record))
+            fastavro.schemaless_writer(buffer, parsed(full_name), fields)
         except (TypeError, ValueError, AttributeError, OverflowError) as fault:
-            raise Incompatible(f"{record.AVRO} does not fit its schema: {fault}", code="does_not_fit") from fault
+            raise Incompatible(f"{full_name} does not fit its schema: {fault}", code="does_not_fit") from fault
         return buffer.getvalue()
 
     def knows(self, schema_id: int) -> bool:
@@ -162,6 +173,8 @@ def as_fields(record: Any) -> Fields:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in SCALARS:
+        return value
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value):
