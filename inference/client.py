@@ -43,7 +43,8 @@ class CommandClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
+        connector = aiohttp.TCPConnector(force_close=True)  # seldom used: a kept connection would be closed by then
+        self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers, connector=connector)
         return self
 
     async def __aexit__(
