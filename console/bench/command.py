@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import logging
 import signal
 from collections.abc import Sequence
 from enum import StrEnum
@@ -91,10 +92,13 @@ def measure(work: Bench, sections: Sequence[Section]) -> tuple[list[Figure], boo
         try:
             provide(work, section.needs)
             figures += asyncio.run(section.run(work))
+        except KeyboardInterrupt:
+            logging.disable()  # what was under way and is thrown away would tell of it, task by task
+            raise
         except Exception as fault:
             whole = False
             work.notes.append(f"{section.name} could not be measured: {told(fault)}")
-            work.say(f"  [red]{work.notes[-1]}[/]")
+            work.screen.print(f"  {section.name} failed: {fault}", style="red", markup=False, highlight=False)
     return figures, whole
 
 
@@ -115,4 +119,4 @@ def told(fault: BaseException) -> str:
     """A fault in a line; of several at once the first."""
     while isinstance(fault, BaseExceptionGroup):
         fault = fault.exceptions[0]
-    return f"{type(fault).__name__}: {fault}"
+    return f"{type(fault).__name__}: {str(fault).partition(chr(10))[0]}"
