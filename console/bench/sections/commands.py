@@ -8,7 +8,7 @@ from functools import partial
 
 from console.api import Api
 from console.bench import synthetic
-from console.bench.bench import Bench, Measure, Section
+from console.bench.bench import Bench, Section
 from console.bench.figure import OURS, Figure, Sample, Samples, at_most, peers_of, runs_of
 from console.bench.load import Send, closed_loop, open_loop
 from console.bench.people import register
@@ -28,12 +28,13 @@ async def run(bench: Bench) -> list[Figure]:
     async with AsyncExitStack() as open_until_done:
         api = await open_until_done.enter_async_context(Api(bench.settings, actor="bench", concurrency=0))
         await register(api, people)
-        participants: dict[str, Measure] = {OURS: partial(_measured, bench, partial(_over_http, api, people))}
+        sends: dict[str, Send] = {OURS: partial(_over_http, api, people)}
         if bench.has_eventsourcing:
-            command = await open_until_done.enter_async_context(_eventsourcing(bench.settings, people))
-            participants["eventsourcing"] = partial(_measured, bench, command)
-        await open_loop(partial(_over_http, api, people), rate=RATE, duration_s=WARM_UP_S)
-        return figures(await bench.alternate(NAME, participants))
+            library = _eventsourcing(bench.settings, people)
+            sends["eventsourcing"] = await open_until_done.enter_async_context(library)
+        for send in sends.values():
+            await open_loop(send, rate=RATE, duration_s=WARM_UP_S)
+        return figures(await bench.alternate(NAME, {who: partial(_measured, bench, sends[who]) for who in sends}))
 
 
 async def _over_http(api: Api, people: list[str], number: int) -> None:
