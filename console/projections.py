@@ -33,11 +33,15 @@ console = Console()
 @app.command("list")
 def list_all() -> None:
     """Every read model: version, store, lag and state."""
-    table = Table("name", "version", "store", "lag", "seconds", "state", "cause")
+    table = Table("name", "version", "store", "lag", "seconds", "state")
+    causes: dict[str, list[str]] = {}
     for one in asyncio.run(_overview(Settings())):
-        lag = (f"{one.lag_events:,}", f"{one.lag_seconds:.1f}")
-        table.add_row(one.name, str(one.version), one.store, *lag, one.state, one.cause)
+        table.add_row(one.name, str(one.version), one.store, f"{one.lag_events:,}", f"{one.lag_seconds:.1f}", one.state)
+        if one.cause:
+            causes.setdefault(one.cause, []).append(one.name)
     console.print(table)
+    for cause, names in causes.items():
+        console.print(f"{', '.join(names)}: {cause}", markup=False)
 
 
 @app.command()

@@ -161,7 +161,7 @@ class ReadModels:
                 return
             if left <= 0:
                 raise TimedOut(
-                    f"{' and '.join(views)} has not come to the position you asked for within {freshness.wait_s:g} s: "
+                    f"{' and '.join(views)} not at the position you asked for within {freshness.wait_s:g} s: "
                     f"it is {', '.join(behind)}; ask again, or wait longer with `wait` (at most 30)",
                     code="position_not_reached",
                     extra={"position": position_header(reached)},

@@ -212,6 +212,7 @@ class FreshTable:
 
     async def begin(self) -> None:
         """See `Fresh`."""
+        await self._connection.execute("SET synchronous_commit = off")  # a crash ends the rebuild anyway
         await self._table.drop(self._connection)
         await self._table.create(self._connection)
         await self._table.stage_in(self._connection)

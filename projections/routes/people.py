@@ -6,6 +6,13 @@ from projections.answers import Decision, History, Profile
 from projections.readmodels import ReadModels
 from projections.routes.common import Before, Fresh, Id, Limit, answer, before, cursor, documented, without
 
+KNOWN_BY_HISTORY = """
+    SELECT 1 FROM user_profile WHERE user_id = %s UNION ALL (SELECT 1 FROM user_history WHERE user_id = %s LIMIT 1)
+"""
+KNOWN_BY_DECISIONS = """
+    SELECT 1 FROM user_profile WHERE user_id = %s UNION ALL (SELECT 1 FROM decisions WHERE user_id = %s LIMIT 1)
+"""
+
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /users."""
@@ -30,7 +37,7 @@ def routes(models: ReadModels) -> APIRouter:
                    ORDER BY occurred_at DESC, "offset" DESC LIMIT %s""",
                 *(user_id, at, offset, limit + 1),
             )
-            if not rows and not await snapshot.row("SELECT 1 FROM user_profile WHERE user_id = %s", user_id):
+            if not rows and not await snapshot.row(KNOWN_BY_HISTORY, user_id, user_id):
                 snapshot.missing(f"user '{user_id}'", "nothing was recorded under this id")
         last = rows[limit - 1] if len(rows) > limit else None
         more = cursor(last["occurred_at"], last["offset"]) if last else None
@@ -46,7 +53,7 @@ def routes(models: ReadModels) -> APIRouter:
                    ORDER BY served_at DESC, "offset" DESC LIMIT %s""",
                 *(user_id, at, offset, limit),
             )
-            if not rows and not await snapshot.row("SELECT 1 FROM user_profile WHERE user_id = %s", user_id):
+            if not rows and not await snapshot.row(KNOWN_BY_DECISIONS, user_id, user_id):
                 snapshot.missing(f"user '{user_id}'", "nothing was recommended under this id")
         return answer(rows, snapshot.position)
 

@@ -8,11 +8,12 @@ VIEW = View(
     version=1,
     reads=(RecommendationServed,),
     table="""
-        decision_id text PRIMARY KEY, user_id text NOT NULL, model text NOT NULL, version int, artifact_sha256 text,
+        decision_id text NOT NULL, user_id text NOT NULL, model text NOT NULL, version int, artifact_sha256 text,
         deployment_id text, source text NOT NULL, fallback_reason text, arm text NOT NULL, items jsonb NOT NULL,
         positions jsonb NOT NULL, history_length int NOT NULL, history_sha256 text NOT NULL, candidates int NOT NULL,
         filtered text[] NOT NULL, based_on text, "limit" int NOT NULL, latency_ms float8 NOT NULL, server text NOT NULL,
-        sequence bigint NOT NULL, served_at timestamptz NOT NULL, partition int NOT NULL, "offset" bigint NOT NULL
+        sequence bigint NOT NULL, served_at timestamptz NOT NULL, partition int NOT NULL, "offset" bigint NOT NULL,
+        PRIMARY KEY (decision_id, user_id)
     """,
     batch="""
         decision_id text, user_id text, model text, version int, artifact_sha256 text, deployment_id text, source text,
@@ -28,7 +29,7 @@ VIEW = View(
             fallback_reason, arm, items, positions, history_length, history_sha256, candidates, filtered, based_on,
             "limit", latency_ms, server, sequence, served_at, partition, "offset"
         FROM batch ORDER BY partition, "offset"
-        ON CONFLICT (decision_id) DO NOTHING
+        ON CONFLICT (decision_id, user_id) DO NOTHING
     """,
     indexes=("(user_id, served_at)", "(server, sequence)"),
 )

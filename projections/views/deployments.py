@@ -24,9 +24,9 @@ VIEW = View(
         DeploymentRolledBack,
     ),
     table="""
-        deployment_id text PRIMARY KEY, model text NOT NULL, version int, artifact_sha256 text, step text NOT NULL,
+        deployment_id text NOT NULL, model text NOT NULL, version int, artifact_sha256 text, step text NOT NULL,
         rollback_to int, requested_by text, requested_at timestamptz, updated_at timestamptz NOT NULL, reason text,
-        evidence jsonb NOT NULL DEFAULT '{}'
+        evidence jsonb NOT NULL DEFAULT '{}', PRIMARY KEY (deployment_id, model)
     """,
     batch="""
         event text, deployment_id text, model text, version int, artifact_sha256 text, rollback_to int,
@@ -39,32 +39,32 @@ VIEW = View(
                 ELSE lower(replace(event, 'Deployment', '')) END AS step
             FROM batch
         ), latest AS (
-            SELECT DISTINCT ON (deployment_id) * FROM staged ORDER BY deployment_id, "offset" DESC
+            SELECT DISTINCT ON (model, deployment_id) * FROM staged ORDER BY model, deployment_id, "offset" DESC
         ), requested AS (
-            SELECT DISTINCT ON (deployment_id) * FROM staged WHERE step = 'requested'
-            ORDER BY deployment_id, "offset" DESC
+            SELECT DISTINCT ON (model, deployment_id) * FROM staged WHERE step = 'requested'
+            ORDER BY model, deployment_id, "offset" DESC
         ), reasoned AS (
-            SELECT DISTINCT ON (deployment_id) deployment_id, reason FROM staged WHERE reason <> ''
-            ORDER BY deployment_id, "offset" DESC
+            SELECT DISTINCT ON (model, deployment_id) model, deployment_id, reason FROM staged WHERE reason <> ''
+            ORDER BY model, deployment_id, "offset" DESC
         ), proven AS (
-            SELECT deployment_id, jsonb_object_agg(step, evidence ORDER BY "offset") AS evidence
-            FROM staged WHERE evidence IS NOT NULL GROUP BY deployment_id
+            SELECT model, deployment_id, jsonb_object_agg(step, evidence ORDER BY "offset") AS evidence
+            FROM staged WHERE evidence IS NOT NULL GROUP BY model, deployment_id
         )
         INSERT INTO {table} AS t (deployment_id, model, version, artifact_sha256, step, rollback_to, requested_by,
                                   requested_at, updated_at, reason, evidence)
         SELECT
             latest.deployment_id, latest.model, coalesce(r.version, old.version),
             coalesce(r.artifact_sha256, old.artifact_sha256), latest.step,
-            CASE WHEN r.deployment_id IS NULL THEN old.rollback_to ELSE r.rollback_to END,
+            CASE WHEN r.model IS NULL THEN old.rollback_to ELSE r.rollback_to END,
             coalesce(r.requested_by, old.requested_by), coalesce(r.time, old.requested_at), latest.time,
             coalesce(reasoned.reason, old.reason), coalesce(old.evidence, '{}') || coalesce(proven.evidence, '{}')
         FROM latest
-            LEFT JOIN {table} old USING (deployment_id)
-            LEFT JOIN requested r USING (deployment_id)
-            LEFT JOIN reasoned USING (deployment_id)
-            LEFT JOIN proven USING (deployment_id)
-        ON CONFLICT (deployment_id) DO UPDATE SET
-            model = excluded.model, version = excluded.version, artifact_sha256 = excluded.artifact_sha256,
+            LEFT JOIN {table} old USING (model, deployment_id)
+            LEFT JOIN requested r USING (model, deployment_id)
+            LEFT JOIN reasoned USING (model, deployment_id)
+            LEFT JOIN proven USING (model, deployment_id)
+        ON CONFLICT (deployment_id, model) DO UPDATE SET
+            version = excluded.version, artifact_sha256 = excluded.artifact_sha256,
             step = excluded.step, rollback_to = excluded.rollback_to, requested_by = excluded.requested_by,
             requested_at = excluded.requested_at, updated_at = excluded.updated_at, reason = excluded.reason,
             evidence = excluded.evidence

@@ -8,10 +8,11 @@ VIEW = View(
     version=1,
     reads=(TrainingRequested, TrainingStarted, TrainingCompleted, TrainingFailed),
     table="""
-        run_id text PRIMARY KEY, model text NOT NULL, algorithm text, params jsonb NOT NULL DEFAULT '{}', k int,
+        run_id text NOT NULL, model text NOT NULL, algorithm text, params jsonb NOT NULL DEFAULT '{}', k int,
         status text NOT NULL, ranges jsonb NOT NULL DEFAULT '[]', dataset_sha256 text, dataset_rows bigint,
         duplicates bigint, artifact_sha256 text, artifact_bytes bigint, metrics jsonb NOT NULL DEFAULT '{}',
-        duration_s float8, reason text, requested_at timestamptz, updated_at timestamptz NOT NULL
+        duration_s float8, reason text, requested_at timestamptz, updated_at timestamptz NOT NULL,
+        PRIMARY KEY (run_id, model)
     """,
     batch="""
         event text, run_id text, model text, algorithm text, params jsonb, k int, ranges jsonb, dataset_sha256 text,
@@ -20,20 +21,22 @@ VIEW = View(
     """,
     apply="""
         WITH latest AS (
-            SELECT DISTINCT ON (run_id) run_id, model, time, CASE event
+            SELECT DISTINCT ON (model, run_id) model, run_id, time, CASE event
                 WHEN 'TrainingRequested' THEN 'requested' WHEN 'TrainingStarted' THEN 'started'
                 WHEN 'TrainingCompleted' THEN 'completed' ELSE 'failed' END AS status
-            FROM batch ORDER BY run_id, "offset" DESC
+            FROM batch ORDER BY model, run_id, "offset" DESC
         ), requested AS (
-            SELECT DISTINCT ON (run_id) * FROM batch WHERE event = 'TrainingRequested' ORDER BY run_id, "offset" DESC
+            SELECT DISTINCT ON (model, run_id) * FROM batch WHERE event = 'TrainingRequested'
+            ORDER BY model, run_id, "offset" DESC
         ), ranged AS (
-            SELECT DISTINCT ON (run_id) run_id, ranges FROM batch WHERE ranges IS NOT NULL
-            ORDER BY run_id, "offset" DESC
+            SELECT DISTINCT ON (model, run_id) model, run_id, ranges FROM batch WHERE ranges IS NOT NULL
+            ORDER BY model, run_id, "offset" DESC
         ), completed AS (
-            SELECT DISTINCT ON (run_id) * FROM batch WHERE event = 'TrainingCompleted' ORDER BY run_id, "offset" DESC
+            SELECT DISTINCT ON (model, run_id) * FROM batch WHERE event = 'TrainingCompleted'
+            ORDER BY model, run_id, "offset" DESC
         ), failed AS (
-            SELECT DISTINCT ON (run_id) run_id, reason FROM batch WHERE event = 'TrainingFailed'
-            ORDER BY run_id, "offset" DESC
+            SELECT DISTINCT ON (model, run_id) model, run_id, reason FROM batch WHERE event = 'TrainingFailed'
+            ORDER BY model, run_id, "offset" DESC
         )
         INSERT INTO {table} AS t (run_id, model, algorithm, params, k, status, ranges, dataset_sha256, dataset_rows,
             duplicates, artifact_sha256, artifact_bytes, metrics, duration_s, reason, requested_at, updated_at)
@@ -47,13 +50,13 @@ VIEW = View(
             coalesce(c.duration_s, old.duration_s), coalesce(failed.reason, old.reason),
             coalesce(r.time, old.requested_at), latest.time
         FROM latest
-            LEFT JOIN {table} old USING (run_id)
-            LEFT JOIN requested r USING (run_id)
-            LEFT JOIN ranged USING (run_id)
-            LEFT JOIN completed c USING (run_id)
-            LEFT JOIN failed USING (run_id)
-        ON CONFLICT (run_id) DO UPDATE SET
-            model = excluded.model, algorithm = excluded.algorithm, params = excluded.params, k = excluded.k,
+            LEFT JOIN {table} old USING (model, run_id)
+            LEFT JOIN requested r USING (model, run_id)
+            LEFT JOIN ranged USING (model, run_id)
+            LEFT JOIN completed c USING (model, run_id)
+            LEFT JOIN failed USING (model, run_id)
+        ON CONFLICT (run_id, model) DO UPDATE SET
+            algorithm = excluded.algorithm, params = excluded.params, k = excluded.k,
             status = excluded.status, ranges = excluded.ranges, dataset_sha256 = excluded.dataset_sha256,
             dataset_rows = excluded.dataset_rows, duplicates = excluded.duplicates,
             artifact_sha256 = excluded.artifact_sha256, artifact_bytes = excluded.artifact_bytes,

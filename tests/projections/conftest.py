@@ -1,0 +1,111 @@
+"""Fixtures of the read side: its database, a projector, the query API."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+
+from infra.health import Health
+from infra.http import QuietServer, install, server_config
+from infra.kafka.facts import FactWriter
+from infra.kafka.records import Decoder
+from infra.postgres import connect
+from infra.registry.enlist import open_decoder
+from infra.settings import HttpSettings, Settings
+from projections import checkpoint, runner
+from projections.api import create_app
+from projections.view import Projection
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[AsyncConnection[DictRow]]:
+    async with await connect(settings, "tests") as connection:
+        await connection.execute("SET synchronous_commit = off")
+        await checkpoint.prepare(connection, settings.postgres.db_schema)
+        yield connection
+
+
+@pytest.fixture
+async def decoder(settings: Settings) -> Decoder:
+    return await open_decoder(settings)
+
+
+@pytest.fixture
+async def writer(settings: Settings, decoder: Decoder) -> AsyncIterator[FactWriter]:
+    async with FactWriter(settings, decoder.codec) as opened:
+        yield opened
+
+
+@dataclass
+class Running:
+    """A projector in this process."""
+
+    health: Health
+    task: asyncio.Task[None]
+
+    async def stop(self) -> None:
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+
+
+StartProjector = Callable[..., Running]
+
+
+@pytest.fixture
+async def projector(settings: Settings, decoder: Decoder) -> AsyncIterator[StartProjector]:
+    """Starts projectors; those still running at the end are stopped."""
+    started: list[Running] = []
+
+    def start(*projections: Projection) -> Running:
+        health = Health("projector")
+        task = asyncio.create_task(runner.run(settings, health, projections or runner.declared()))
+        started.append(Running(health, task))
+        return started[-1]
+
+    yield start
+    for running in started:
+        await running.stop()
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], *, within_s: float = 30) -> Any:
+    """The first true thing that `check` answers."""
+    until = asyncio.get_running_loop().time() + within_s
+    while not (found := await check()):
+        assert asyncio.get_running_loop().time() < until, f"not within {within_s} s"
+        await asyncio.sleep(0.02)
+    return found
+
+
+Get = Callable[..., Awaitable[tuple[int, Any, dict[str, str]]]]
+
+
+@pytest.fixture
+async def get(settings: Settings) -> AsyncIterator[Get]:
+    """Asks the query API; answers status, document and headers."""
+    health = Health("queries")
+    app = create_app(settings, health)
+    install(app, health)
+    server = QuietServer(server_config(app, HttpSettings()))
+    task = asyncio.create_task(server.serve())
+    await eventually(lambda: _started(server))
+    port = server.servers[0].sockets[0].getsockname()[1]
+
+    async def ask(path: str, **params: Any) -> tuple[int, Any, dict[str, str]]:
+        async with session.get(f"http://127.0.0.1:{port}{path}", params=params) as response:
+            return response.status, await response.json(content_type=None), dict(response.headers)
+
+    async with aiohttp.ClientSession() as session:
+        yield ask
+    server.should_exit = True
+    await task
+
+
+async def _started(server: QuietServer) -> bool:
+    return bool(server.started)

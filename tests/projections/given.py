@@ -1,0 +1,101 @@
+"""Histories for the read side's tests: events as they stand in the log, and what a view makes of them."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from uuid6 import uuid7
+
+from projections.batch import Batch
+from projections.table import Table
+from projections.view import View
+from schemas.contracts import contracts
+from schemas.envelope import Meta, Recorded
+from schemas.position import Position
+
+NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def minute(number: float) -> datetime:
+    """So many minutes after noon."""
+    return NOON + timedelta(minutes=number)
+
+
+class Log:
+    """Gives events their places: one partition per topic unless told otherwise, one command for each."""
+
+    def __init__(self) -> None:
+        self._next: dict[tuple[str, int], int] = {}
+
+    def add(
+        self,
+        event: Any,
+        *,
+        topic: str | None = None,
+        partition: int = 0,
+        key: str | None = None,
+        id: UUID | None = None,
+        causation_id: str = "",
+        command_offset: int | None = None,
+    ) -> Recorded:
+        """The event at the next offset of its partition, a minute after the one before."""
+        contract = contracts()[event.AVRO]
+        topic = topic or contract.topic or "profiles"
+        offset = self._next.get((topic, partition), 0)
+        self._next[topic, partition] = offset + 1
+        meta = Meta(
+            id=id or uuid7(),
+            type=event.AVRO,
+            source="test",
+            subject=key or str(getattr(event, contract.key or "", "key")),
+            time=minute(offset),
+            actor="ana",
+            causation_id=causation_id,
+            command_offset=offset if command_offset is None else command_offset,
+        )
+        return Recorded(event, meta, Position(topic, partition, offset))
+
+    def of(self, *events: Any, **options: Any) -> list[Recorded]:
+        """Several events, one after another."""
+        return [self.add(event, **options) for event in events]
+
+
+async def fold(connection: AsyncConnection[Any], table: Table, batches: Iterable[Sequence[Recorded]]) -> None:
+    """Bring batches into a table, each in its transaction."""
+    for events in batches:
+        async with connection.transaction():
+            await table.fold(connection, events)
+
+
+async def published(connection: AsyncConnection[Any], table: Table) -> list[dict[str, Any]]:
+    """What the view's readers would see, were it shown."""
+    rows = await connection.execute(table.statement(table.view.published))
+    return sorted(await rows.fetchall(), key=repr)
+
+
+async def given(connection: AsyncConnection[Any], schema: str, view: View, *events: Recorded) -> list[dict[str, Any]]:
+    """Fold a history in one batch and, beside it, event by event; both must say the same. Answers what readers see."""
+    whole, single = Table(view, schema), Table(view, schema, f"{view.physical}_single")
+    await connection.execute("DROP TABLE IF EXISTS pg_temp.batch")
+    await whole.create(connection)
+    await single.create(connection)
+    await whole.stage_in(connection)
+    await fold(connection, whole, [events])
+    await fold(connection, single, [[event] for event in events])
+    rows = await published(connection, whole)
+    assert await published(connection, single) == rows
+    return rows
+
+
+def batch_of(events: Sequence[Recorded], first: dict[int, int] | None = None) -> Batch:
+    """Events as the reader would hand them out."""
+    ends: dict[int, int] = {}
+    starts: dict[int, int] = {}
+    for event in events:
+        starts.setdefault(event.position.partition, event.position.offset)
+        ends[event.position.partition] = event.position.offset + 1
+    raws: list[Any] = [dataclasses.replace(event.position) for event in events]
+    return Batch(events[0].position.topic, first or starts, ends, list(events), raws)
