@@ -68,8 +68,10 @@ class Bench:
     def corner(self, name: str) -> Settings:
         """Settings with topics and a schema that only the section `name` uses; no service works on them."""
         settings = self.settings
-        postgres = settings.postgres.model_copy(update={"db_schema": f"bench_{name}"})
-        return settings.model_copy(update={"topic_prefix": f"bench.{name}.", "postgres": postgres})
+        postgres = settings.postgres.model_copy(update={"db_schema": f"{settings.postgres.db_schema}_bench_{name}"})
+        return settings.model_copy(
+            update={"topic_prefix": f"{settings.topic_prefix}bench.{name}.", "postgres": postgres}
+        )
 
     def say(self, what: str) -> None:
         """Tell how far the benchmark is."""

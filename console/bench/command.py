@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ import console.bench.sections
 from console.bench.bench import Bench, Section, Sizes, quick
 from console.bench.figure import Figure
 from console.bench.machine import this_machine
-from console.bench.own import own_stack
+from console.bench.own import is_own, own_stack
 from console.bench.report import as_json, show
 from infra.discover import discover
 from infra.log import configure_logging
@@ -57,7 +57,7 @@ def bench(
     with own_stack(folder, screen) as stack:
         sizes = quick(runs or 1) if rough else Sizes(runs=runs or 3)
         work = Bench(stack, sizes, screen, importlib.util.find_spec("eventsourcing") is not None)
-        figures, whole = measure(work, chosen)
+        figures, whole = measure(work, chosen, provide)
     if output is Output.json:
         print(as_json(figures, machine, work.notes))
     else:
@@ -80,7 +80,11 @@ def choose(names: Sequence[str] | None) -> list[Section]:
     return [section for section in found if not names or section.name in names]
 
 
-def measure(work: Bench, sections: Sequence[Section]) -> tuple[list[Figure], bool]:
+Provide = Callable[[Bench, Sequence[str]], None]
+"""Lets the servers and services of these names run."""
+
+
+def measure(work: Bench, sections: Sequence[Section], provide: Provide) -> tuple[list[Figure], bool]:
     """The figures of these sections, and whether all could be measured."""
     figures: list[Figure] = []
     whole = True
@@ -103,7 +107,15 @@ def measure(work: Bench, sections: Sequence[Section]) -> tuple[list[Figure], boo
 
 
 def provide(work: Bench, needs: Sequence[str]) -> None:
-    """Let exactly these services run, and at least these servers."""
+    """Let exactly these services run, and at least these servers.
+
+    Raises:
+        Invalid: the stack is not the benchmark's own.
+    """
+    if not is_own(work.stack.data_dir):
+        raise Invalid(
+            f"{work.stack.data_dir} is not the benchmark's, its services are left alone", code="foreign_stack"
+        )
     idle = [name for name in SERVICES if name not in needs and work.stack.server(name).running]
     with work.screen.status("services") as status:
 

@@ -41,9 +41,14 @@ def own_stack(folder: Path, screen: Console) -> Iterator[Stack]:
                 shutil.rmtree(folder)
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a benchmark made this folder."""
+    return (folder / MARK).exists()
+
+
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    if folder.exists() and any(folder.iterdir()) and not (folder / MARK).exists():
+    if folder.exists() and any(folder.iterdir()) and not is_own(folder):
         raise Invalid(f"{folder} is not empty and no benchmark made it; name another folder.", code="foreign_folder")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / MARK).open("a") as mark:

@@ -107,7 +107,8 @@ async def _until_changed(api: Api, user_id: str) -> float:
     began = time.perf_counter()
     await api.command("POST", "/interactions", _rating(user_id, before["items"][0]["item_id"]))
     while (elapsed_s := time.perf_counter() - began) < FRESH_WITHIN_S:
-        if (await api.recommend(user_id, model=MODEL)).body["items"] != before["items"]:
+        now = (await api.recommend(user_id, model=MODEL)).body
+        if now["source"] == before["source"] and now["items"] != before["items"]:
             return (time.perf_counter() - began) * 1000
         await asyncio.sleep(LOOK_EVERY_S)
     raise TimedOut(f"{elapsed_s:.0f} s after an interaction of user {user_id} the answer is still the same")
