@@ -11,6 +11,7 @@ from infra.registry.client import RegistryClient
 from infra.settings import Settings
 from schemas.codec import Codec
 from schemas.contracts import Contract, contracts
+from schemas.errors import Incompatible, NotFound
 from schemas.topics import COMMANDS_SUFFIX, DECIDED
 
 
@@ -28,7 +29,10 @@ async def open_decoder(settings: Settings) -> Decoder:
 
     async def fetch(schema_id: int) -> Mapping[str, Any]:
         async with RegistryClient(settings.registry.url) as registry:
-            schema: Mapping[str, Any] = json.loads(await registry.schema_by_id(schema_id))
+            try:
+                schema: Mapping[str, Any] = json.loads(await registry.schema_by_id(schema_id))
+            except NotFound as fault:
+                raise Incompatible(f"the registry does not know schema {schema_id}", code="unknown_schema") from fault
         return schema
 
     return Decoder(Codec({c.full_name: i for (_, c), i in zip(wanted, ids, strict=True)}), fetch)

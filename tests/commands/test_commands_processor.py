@@ -1,0 +1,222 @@
+"""The processor on real Kafka: two owners at once, one killed with -9, and commands that nobody can read."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+
+from commands import processor
+from commands.aggregates.user import AGGREGATE
+from commands.owner import Owner
+from commands.sender import CommandSender
+from infra.health import Health
+from infra.kafka.append import Entry, Landed
+from infra.kafka.connect import aiokafka_options
+from infra.kafka.consumer import make_consumer
+from infra.kafka.decided import KafkaLog, batch_producer
+from infra.kafka.facts import FactWriter
+from infra.kafka.records import Decoder, Raw, from_aiokafka
+from infra.kafka.topics import physical
+from infra.registry.enlist import open_decoder
+from infra.settings import Settings, child_environment
+from schemas.deadletters import RecordDeadLettered
+from schemas.envelope import EXPECTED_OFFSET, Meta
+from schemas.outcomes import CommandRejected
+from schemas.profiles import RegisterUser
+from schemas.topics import TOPICS
+
+
+@pytest.fixture
+def one_partition(settings: Settings) -> Settings:
+    """Everything on one partition, so that two owners have to meet."""
+    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": 1})})
+
+
+def registration(user_id: str) -> tuple[RegisterUser, Meta]:
+    meta = Meta(
+        id=uuid4(),
+        type=RegisterUser.AVRO,
+        source="test",
+        subject=user_id,
+        time=datetime.now(UTC),
+        fingerprint=user_id,
+    )
+    return RegisterUser(user_id=user_id), meta
+
+
+async def written(settings: Settings, topic: str, partition: int = 0) -> list[Raw]:
+    """Every record of a partition."""
+    at = TopicPartition(physical(settings, topic), partition)
+    async with make_consumer(settings) as consumer:
+        consumer.assign([at])
+        end = (await consumer.end_offsets([at]))[at]
+        await consumer.seek_to_beginning(at)
+        found: list[Raw] = []
+        while await consumer.position(at) < end:
+            for record in (await consumer.getmany(at, timeout_ms=500)).get(at, []):
+                found.append(from_aiokafka(record, settings.topic_prefix))
+        return found
+
+
+def answers(records: Sequence[Raw]) -> Counter[int | None]:
+    """How often each command offset was answered, by what counts."""
+    return Counter(Meta.of(raw.headers).command_offset for raw in records if raw.counts)
+
+
+async def until_answered(settings: Settings, topic: str, number: int, timeout_s: float = 60) -> list[Raw]:
+    """The records of partition 0, as soon as that many commands are answered."""
+    async with asyncio.timeout(timeout_s):
+        while len(answers(records := await written(settings, topic))) < number:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return records
+
+
+class Open:
+    """A tap that lets everything through."""
+
+    async def open_at(self, offset: int) -> None:
+        """Nothing to do."""
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+
+@asynccontextmanager
+async def owner(settings: Settings, decoder: Decoder, letters: FactWriter) -> AsyncIterator[Owner]:
+    """An owner of profiles/0, with a connection of its own as a process of its own would have."""
+    async with batch_producer(settings) as producer:
+        log = KafkaLog(settings, producer, TOPICS["profiles"], 0)
+        mine = Owner(AGGREGATE, 0, log, decoder, letters, Health("test"), Open())
+        mine.start()
+        try:
+            yield mine
+        finally:
+            await mine.stop()
+
+
+async def test_two_owners_of_one_partition_answer_each_command_once(one_partition: Settings) -> None:
+    """A rebalance can leave two owners for a while; what the overtaken one writes is void."""
+    decoder = await open_decoder(one_partition)
+    async with (
+        CommandSender(one_partition, decoder.codec) as sender,
+        FactWriter(one_partition, decoder.codec) as letters,
+        owner(one_partition, decoder, letters) as first,
+        owner(one_partition, decoder, letters) as second,
+    ):
+        for number in range(60):
+            await sender.send(*registration(f"u{number % 40}"))
+        for raw in await written(one_partition, "profiles.commands"):
+            first.inbox.put([raw])
+            second.inbox.put([raw])
+            await asyncio.sleep(0.002)
+        records = await until_answered(one_partition, "profiles", 60)
+    assert set(answers(records).values()) == {1}
+    types = Counter(Meta.of(raw.headers).type.rpartition(".")[2] for raw in records if raw.counts)
+    assert types == {"UserRegistered": 40, "CommandRejected": 20}
+    assert any(not raw.counts for raw in records), "the two never met: the test shows nothing"
+
+
+async def test_a_batch_that_comes_late_is_void(one_partition: Settings) -> None:
+    """A packet that was held up for an hour may not change history."""
+    decoder = await open_decoder(one_partition)
+    late = Entry(b"u", decoder.codec.encode(registration("u")[0]), [(EXPECTED_OFFSET, b"0")])
+    on_time = Entry(b"u", late.value, [(EXPECTED_OFFSET, b"0")])
+    async with batch_producer(one_partition) as producer:
+        log = KafkaLog(one_partition, producer, TOPICS["profiles"], 0)
+        assert await log.append([on_time]) == Landed(0)
+        assert await log.append([late]) == Landed(1)
+        page = await log.read(0)
+    assert [raw.counts for raw in page.records] == [True, False]
+    assert (page.next_offset, page.at_end) == (2, True)
+
+
+async def test_a_killed_processor_loses_and_repeats_nothing(one_partition: Settings) -> None:
+    """Kill -9 between deciding and acknowledging is the moment that counts; it is hit by chance, many times over."""
+    decoder = await open_decoder(one_partition)
+    environment = child_environment(one_partition)
+    running = [started(environment)]
+    try:
+        async with CommandSender(one_partition, decoder.codec) as sender:
+            await sender.send(*registration("first"))
+            await until_answered(one_partition, "profiles", 1)
+            for number in range(300):
+                await sender.send(*registration(f"u{number}"))
+                if number == 150:
+                    running[0].kill()
+                    running.append(started(environment))
+        records = await until_answered(one_partition, "profiles", 301)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert set(answers(records).values()) == {1}
+    registered = [raw.key for raw in records if raw.counts]
+    assert sorted(registered) == sorted(["first", *(f"u{number}" for number in range(300))])
+
+
+def started(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    """A processor as a process of its own."""
+    command = [sys.executable, "-m", "console", "serve", "processor"]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+async def test_a_command_that_cannot_be_read_is_answered_and_kept(one_partition: Settings) -> None:
+    """It may not hold up the partition, be lost, or leave its sender without an answer."""
+    decoder = await open_decoder(one_partition)
+    topic = physical(one_partition, "profiles.commands")
+    command, meta = registration("u")
+    bad: list[tuple[bytes | None, Any]] = [
+        (b"\x00\x00\x00\x00\x63garbage", meta.headers()),
+        (b"no framing", []),
+        (None, meta.headers()),
+        (decoder.codec.encode(command)[:-1], meta.headers()),
+        (decoder.codec.encode(RegisterUser(user_id="another")), meta.headers()),
+    ]
+    async with AIOKafkaProducer(**aiokafka_options(one_partition.kafka)) as producer:
+        for value, headers in bad:
+            await producer.send_and_wait(topic, value, key=b"u", headers=headers)
+    async with running(one_partition), CommandSender(one_partition, decoder.codec) as sender:
+        await sender.send(command, meta)
+        records = await until_answered(one_partition, "profiles", 6)
+    events = [recorded.event for raw in records if (recorded := decoder.decode(raw)) is not None]
+    assert [type(event).__name__ for event in events] == ["CommandRejected"] * 5 + ["UserRegistered"]
+    assert all(isinstance(event, CommandRejected) and event.status == 500 for event in events[:5])
+    letters = [decoder.codec.decode(raw.value or b"") for raw in await written(one_partition, "dead-letters")]
+    assert {letter.offset for letter in letters if isinstance(letter, RecordDeadLettered)} == set(range(5))
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Health]:
+    """A processor in this process."""
+    health = Health("processor")
+    task = asyncio.create_task(processor.work(settings, health))
+    try:
+        yield health
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_a_partition_is_as_healthy_as_it_says(one_partition: Settings) -> None:
+    """Red with its cause when an event cannot be read, and the other partitions go on."""
+    await open_decoder(one_partition)
+    entry = Entry(b"u", b"garbage", [(EXPECTED_OFFSET, b"0")])
+    async with batch_producer(one_partition) as producer:
+        await KafkaLog(one_partition, producer, TOPICS["profiles"], 0).append([entry])
+    async with running(one_partition) as health:
+        async with asyncio.timeout(30):
+            while "profiles/0" not in health.components or "reading" in health.components["profiles/0"].cause:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert not health.ready
+        assert "bad_framing" in health.components["profiles/0"].cause
+        assert health.components["catalog/0"].ok
