@@ -34,7 +34,7 @@ from infra.postgres import connect
 from infra.registry.enlist import open_decoder
 from infra.settings import HttpSettings, Settings, child_environment
 from schemas.catalog import AddItem
-from schemas.codec import Record
+from schemas.codec import Codec, Record
 from schemas.deployments import RequestDeployment
 from schemas.envelope import Meta
 from schemas.interactions import InteractionRecorded
@@ -84,6 +84,7 @@ class Town:
     http: aiohttp.ClientSession
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
     children: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+    _codec: Codec | None = None
 
     async def start(self, *roles: str) -> None:
         """Run services in this process."""
@@ -127,9 +128,10 @@ class Town:
 
     async def interact(self, user: str, *items: str) -> None:
         """Record that a user met items, in this order."""
-        codec = (await self._decoder()).codec
+        if self._codec is None:
+            self._codec = (await open_decoder(self.settings)).codec
         began = datetime.now(UTC)
-        async with FactWriter(self.settings, codec) as writer:
+        async with FactWriter(self.settings, self._codec) as writer:
             facts = [
                 InteractionRecorded(
                     user_id=user, item_id=item, kind="view", occurred_at=began + timedelta(milliseconds=i)
@@ -191,9 +193,6 @@ class Town:
             return answer if wanted(answer) else None
 
         return await eventually(look, timeout_s)
-
-    async def _decoder(self) -> Any:
-        return await open_decoder(self.settings)
 
     async def close(self) -> None:
         for child in list(self.children):

@@ -1,0 +1,169 @@
+"""Recommendations over HTTP on the real servers: who gets what, from what, and what is on record."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from infra.settings import Settings
+from infra.stack.stack import Stack
+from schemas.catalog import RetireItem
+from schemas.profiles import ChangePreferences, RegisterUser, WithdrawConsent
+
+from .logreader import read_topic
+from .town import DATA, Town, eventually, open_town
+
+USER, HISTORY = next((user, items) for user, items in DATA.histories().items() if 5 < len(set(items)) < 25)
+
+
+@pytest.fixture
+async def town(settings: Settings) -> AsyncIterator[Town]:
+    """A model is deployed, users have a history, and the service answers."""
+    async with open_town(settings) as town:
+        await town.stock()
+        await town.start("deployer", "serving")
+        await town.deployed(1, town.artifact())
+        await town.answers(USER, by_model)
+        yield town
+
+
+def by_model(answer: dict[str, Any]) -> bool:
+    return bool(answer["source"] == "model" and answer["history_length"] == len(set(HISTORY)))
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+async def test_who_gets_what(town: Town) -> None:
+    """A known user by the model, a new one what is popular, nobody an error page."""
+    known = await town.recommend(USER, limit=5)
+    assert (known["source"], known["version"], known["fallback_reason"]) == ("model", 1, None)
+    assert not set(ids(known)) & set(HISTORY)
+    assert len(known["items"]) == 5
+    assert known["items"][0]["title"] == f"Film {ids(known)[0]}"
+
+    unknown = await town.recommend("nobody")
+    assert (unknown["source"], unknown["fallback_reason"]) == ("popular", "unknown_user")
+    await town.send(RegisterUser(user_id="nora"))
+    fresh = await town.answers("nora", lambda a: a["fallback_reason"] != "unknown_user")
+    assert (fresh["source"], fresh["fallback_reason"]) == ("popular", "new_user")
+    scores = [item["score"] for item in fresh["items"]]
+    assert scores == sorted(scores, reverse=True)
+
+    other = await town.recommend(USER, model="nothing")
+    assert (other["source"], other["fallback_reason"]) == ("popular", "no_model")
+
+
+async def test_nonsense_is_a_problem(town: Town) -> None:
+    """What makes no sense is told by field, with 422."""
+    for path in (
+        "a/recommendations?limit=0",
+        "a/recommendations?limit=101",
+        "a/recommendations?limit=x",
+        f"{'a' * 129}/recommendations",
+        "a%00b/recommendations",
+        "a/recommendations?model=A%20B",
+    ):
+        async with town.http.get(f"{town.settings.serving.url}/users/{path}") as response:
+            problem = await response.json()
+            assert (response.status, response.content_type) == (422, "application/problem+json"), path
+            assert problem["errors"], path
+
+
+async def test_an_interaction_counts_at_the_next_answer(town: Town) -> None:
+    """Freshness: within a second the item just met is gone and the history is longer."""
+    before = await town.recommend(USER)
+    met = ids(before)[0]
+    await town.interact(USER, met)
+    started = time.monotonic()
+    after = await town.answers(USER, lambda a: a["history_length"] == before["history_length"] + 1)
+    assert time.monotonic() - started < 1.0
+    assert met not in ids(after)
+    assert after["as_of"] != before["as_of"]
+
+
+async def test_what_may_not_be_shown_is_not_shown(town: Town) -> None:
+    """Retired items and hidden categories, from the model and from the fallback alike."""
+    retired = ids(await town.recommend(USER))[0]
+    await town.send(RegisterUser(user_id=USER))
+    await town.send(ChangePreferences(user_id=USER, hidden_categories=("even",)))
+    await town.send(RetireItem(item_id=retired))
+    answer = await town.answers(USER, lambda a: not any(int(i[1:]) % 2 == 0 for i in ids(a)) and retired not in ids(a))
+    assert answer["source"] == "model"
+    await town.answers("nobody", lambda a: retired not in ids(a))
+    await town.send(WithdrawConsent(user_id=USER, purpose="personalisation"))
+    without = await town.answers(USER, lambda a: a["fallback_reason"] == "no_consent")
+    assert without["source"] == "popular"
+    assert without["history_length"] == 0
+    assert not any(int(i[1:]) % 2 == 0 for i in ids(without))
+
+
+async def test_a_promotion_is_followed_at_once(town: Town) -> None:
+    """Routing follows the log: the next version answers within moments, without an answer lost between."""
+    id = await town.deploy(2, town.artifact(l2=900.0))
+    seen: list[int] = []
+
+    async def changed() -> bool:
+        answer = await town.recommend(USER)
+        assert answer["source"] == "model"
+        seen.append(answer["version"])
+        return seen[-1] == 2
+
+    await eventually(changed)
+    await town.reaches(id, "completed")
+    for _ in range(20):
+        assert (await town.recommend(USER))["version"] == 2
+    assert seen == sorted(seen)
+
+
+async def test_answers_while_triton_is_away_and_after(town: Town, stack: Stack) -> None:
+    """Killed with -9: last good answer, or what is popular; then the model again, without anybody doing anything."""
+    good = await town.recommend(USER)
+    stranger = next(user for user in DATA.histories() if user != USER)
+    stack.kill("triton")
+    try:
+        away = await town.recommend(USER)
+        assert (away["source"], away["based_on"]) == ("last_good", good["decision_id"])
+        assert ids(away) == ids(good)
+        never_asked = await town.recommend(stranger)
+        assert never_asked["source"] == "popular"
+        assert never_asked["fallback_reason"].startswith("triton_")
+        for _ in range(10):
+            await town.recommend(USER)
+        assert (await town.recommend(USER))["latency_ms"] < 500, "the breaker spares the timeout"
+    finally:
+        await asyncio.to_thread(stack.restart, "triton")
+    await town.answers(USER, by_model, 30)
+
+
+async def test_answers_while_postgres_is_frozen(town: Town, stack: Stack) -> None:
+    """The history cannot be read: the last good answer is given again, and it says why."""
+    good = await town.recommend(USER)
+    stack.pause("postgres")
+    try:
+        away = await town.recommend(USER)
+        assert (away["source"], away["fallback_reason"]) == ("last_good", "history_unavailable")
+        assert ids(away) == ids(good)
+        assert (await town.recommend("nobody"))["source"] == "popular"
+    finally:
+        stack.resume("postgres")
+    await town.answers(USER, by_model, 30)
+
+
+async def test_every_answer_is_on_record(town: Town) -> None:
+    """Without gaps, as it was given, also through the stop of the service."""
+    answers = [await town.recommend(user) for user in list(DATA.histories())[:20] * 3]
+    await town.stop("serving")
+    events = {r.event.decision_id: r.event for r in await read_topic(town.settings, "decisions")}
+    sequences = sorted(event.sequence for event in events.values())
+    assert sequences == list(range(1, len(sequences) + 1))
+    for answer in answers:
+        event = events[answer["decision_id"]]
+        assert [item.item_id for item in event.items] == ids(answer)
+        assert (event.source, event.version, event.user_id) == (answer["source"], answer["version"], answer["user_id"])
+        views = {position.view for position in event.positions}
+        assert views >= {"user_history", "user_profile", "catalogue", "live_models"}
+        assert len(event.history_sha256) == 64
