@@ -13,8 +13,9 @@ from commands.request import Intent
 from commands.sender import CommandSender
 from commands.validation import Fields, generated, validator
 from infra.http import problem_response
-from schemas.codec import from_fields
+from schemas.codec import Record, from_fields
 from schemas.contracts import Contract
+from schemas.envelope import Meta
 from schemas.errors import Invalid, TimedOut
 
 REPLAYED = "idempotent-replayed"
@@ -41,20 +42,24 @@ class Answering:
         if known is not None:
             return _answered(request, _checked(known, fingerprint), replayed=True)
         meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)
-        answer = self._outcomes.wait_for(intent.command_id, fingerprint)
+        outcome = await self._outcome(from_fields(contract.full_name, fields), meta, fingerprint, intent.wait_s)
+        if outcome is None:
+            return _accepted(intent.command_id)
+        return _answered(request, outcome, replayed=outcome.repeated)
+
+    async def _outcome(self, command: Record, meta: Meta, fingerprint: str, wait_s: float) -> Outcome | None:
+        """Send and wait; None when nobody wants to wait. The waiting begins before the sending: no answer slips by."""
+        answer = self._outcomes.wait_for(meta.id, fingerprint)
         try:
-            await self._sender.send(from_fields(contract.full_name, fields), meta)
-            if intent.wait_s == 0:
-                return _accepted(intent.command_id)
-            outcome = _checked(await asyncio.wait_for(answer, intent.wait_s), fingerprint)
+            await self._sender.send(command, meta)
+            return _checked(await asyncio.wait_for(answer, wait_s), fingerprint) if wait_s else None
         except TimeoutError:
             raise TimedOut(
-                f"the command is on record and not decided yet: ask /commands/{intent.command_id} what became of it",
-                extra={"command_id": str(intent.command_id), "status_url": f"/commands/{intent.command_id}"},
+                f"the command is on record and not decided yet: ask /commands/{meta.id} what became of it",
+                extra={"command_id": str(meta.id), "status_url": f"/commands/{meta.id}"},
             ) from None
         finally:
             answer.cancel()
-        return _answered(request, outcome, replayed=outcome.repeated)
 
 
 def filled(contract: Contract, fields: Fields, command_id: UUID) -> Fields:

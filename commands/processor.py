@@ -22,7 +22,7 @@ from infra.kafka.consumer import make_consumer
 from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, from_aiokafka
-from infra.kafka.topics import create_topics, logical, physical
+from infra.kafka.topics import logical, physical
 from infra.kafka.watch import watch
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -43,7 +43,6 @@ def aggregates_by_topic() -> Mapping[str, Aggregate[Any, Any, Any]]:
 async def work(settings: Settings, health: Health) -> None:
     """Answer commands until cancelled."""
     health.failed("group", "joining")
-    await create_topics(settings)
     decoder = await open_decoder(settings)
     async with FactWriter(settings, decoder.codec) as letters, batch_producer(settings) as producer:
         await Processor(settings, health, decoder, producer, letters).run()

@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from typing import Any
 
+import psycopg
 import pytest
 from aiokafka import TopicPartition
 
@@ -116,6 +117,24 @@ async def test_an_unknown_command_has_no_status(write_side: Any) -> None:
     answer = await write_side.call("GET", f"/commands/{uuid.uuid4()}")
     assert (answer.status, answer.code) == (404, "unknown_command")
     assert (await write_side.call("GET", "/commands/nonsense")).status == 422
+
+
+async def test_an_old_command_is_found_in_the_published_log(write_side: Any) -> None:
+    """The API forgets; the command log does not."""
+    schema, command_id = write_side.settings.postgres.db_schema, uuid.uuid4()
+    with psycopg.connect(write_side.settings.postgres.dsn.get_secret_value(), autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{schema}"'.encode())
+        connection.execute(
+            f"""CREATE TABLE "{schema}".command_log AS SELECT '{command_id}' AS command_id, 'profiles' AS topic,
+            1 AS partition, 7::bigint AS "offset", 3::bigint AS command_offset, 'RegisterUser' AS type,
+            'u' AS aggregate_id, 'rejected' AS outcome, 409 AS status, 'already_registered' AS code, 'no' AS detail,
+            1::bigint AS version, now() AS answered_at""".encode()
+        )
+        try:
+            answer = await write_side.call("GET", f"/commands/{command_id}")
+        finally:
+            connection.execute(f'DROP SCHEMA "{schema}" CASCADE'.encode())
+    assert (answer.status, answer.body["outcome"], answer.body["position"]) == (200, "rejected", "profiles/1/7")
 
 
 async def test_workers_speak_through_one_door(write_side: Any) -> None:
