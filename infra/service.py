@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Coroutine
-from typing import Any
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, TypeAlias
 
 import structlog
 import uvicorn
@@ -14,17 +15,21 @@ from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.log import configure_logging
 from infra.settings import HttpSettings, Settings
+from schemas.errors import Problem
+
+Work: TypeAlias = Callable[[Settings, Health], Coroutine[Any, Any, None]]
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 5.0
 
 log = structlog.get_logger()
 
 
-async def run_worker(
-    name: str, settings: Settings, work: Callable[[Settings, Health], Coroutine[Any, Any, None]]
-) -> None:
+async def run_worker(name: str, settings: Settings, work: Work) -> None:
     """Run `work` until it ends or the process is told to stop, beside a port for health and metrics.
 
-    A fault in `work` ends the process with that fault: whoever supervises it starts it again, and the log
-    has all it needs.
+    While something that `work` needs is away, it is begun again every few seconds, and health says what is missing; the
+    log has all it needs to go on. Any other fault ends the process.
     """
     configure_logging(name, settings.log_level)
     health = Health(name)
@@ -34,7 +39,7 @@ async def run_worker(
     with contextlib.suppress(asyncio.CancelledError):
         async with asyncio.TaskGroup() as group:
             port = group.create_task(server.serve())
-            worker = group.create_task(work(settings, health))
+            worker = group.create_task(_begun_again(settings, health, work))
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, worker.cancel)
             try:
@@ -43,6 +48,31 @@ async def run_worker(
                 log.info("stopped")
                 server.should_exit = True
                 await asyncio.shield(port)
+
+
+async def _begun_again(settings: Settings, health: Health, work: Work) -> None:
+    pause_s = FIRST_PAUSE_S
+    while True:
+        started = time.monotonic()
+        try:
+            return await work(settings, health)
+        except (Problem, ExceptionGroup) as fault:
+            causes = list(_leaves(fault))
+            if not all(isinstance(cause, Problem) and cause.retriable for cause in causes):
+                raise
+            health.failed("work", "; ".join(str(cause) for cause in causes))
+            log.warning("begins again", causes=[str(cause) for cause in causes])
+        pause_s = FIRST_PAUSE_S if time.monotonic() - started > LONGEST_PAUSE_S else min(2 * pause_s, LONGEST_PAUSE_S)
+        await asyncio.sleep(pause_s)
+        health.components.clear()
+
+
+def _leaves(fault: Exception) -> Iterator[BaseException]:
+    if not isinstance(fault, ExceptionGroup):
+        yield fault
+        return
+    for inner in fault.exceptions:
+        yield from _leaves(inner)
 
 
 async def run_app(
