@@ -48,6 +48,7 @@ def recommend(
     """What a user is recommended now, and under which decision it is on record."""
     decision = asyncio.run(_recommend(user, limit, model))
     console.print(_answer(decision))
+    console.print(f"[dim]on record: retrace explain {decision['decision_id']}[/]", soft_wrap=True)
 
 
 async def _deploy(model: str, version: int | None, wait: bool, actor: str) -> bool:
@@ -160,5 +161,4 @@ def _answer(decision: Json) -> Table:
     table = Table("", "item", "title", "score", title=f"for {decision['user_id']}: {made}", title_justify="left")
     for rank, item in enumerate(decision["items"], start=1):
         table.add_row(str(rank), item["item_id"], item["title"] or "", f"{item['score']:.4f}")
-    table.caption = f"decision {decision['decision_id']}; `retrace explain` makes it again"
     return table

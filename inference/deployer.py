@@ -14,6 +14,7 @@ import inference.sagas
 from inference.client import CommandClient
 from inference.follower import Batch, Follower
 from inference.placement import Job, Placement, evolve, wanted
+from inference.registered import registry_says
 from inference.runner import run_saga
 from inference.saga import Saga
 from inference.servers import Servers
@@ -46,6 +47,7 @@ class Worker:
     """
 
     def __init__(self, settings: Settings, servers: Servers, client: CommandClient, health: Health) -> None:
+        self._settings = settings
         self._options = settings.deployer
         self._servers = servers
         self._client = client
@@ -94,8 +96,10 @@ class Worker:
 
     async def _work(self, model: str, job: Job | None) -> None:
         """Do a job again and again, until the log says that it is done and `steer` ends this."""
+        name = f"deployment of {model}"
+        if name in self._health.components:
+            self._health.ok(name)  # what went wrong before was at another step
         while job is not None:
-            name = f"deployment of {model}"
             if job.task == "retire":
                 await _until(job.since + timedelta(seconds=self._options.grace_s))
             try:
@@ -127,6 +131,8 @@ class Worker:
         evidence: dict[str, str] = {}
         try:
             evidence, faults = await self._servers.check(job.version)
+            evidence["registered"], against = await registry_says(self._settings, job.version)
+            faults += against
         except Problem as problem:
             faults = [_final(problem)]
         evidence["artifact_sha256"] = job.version.artifact_sha256

@@ -54,6 +54,16 @@ async def test_bad_artifacts_are_compensated(town: Town) -> None:
         assert live == {"version": 1}
 
 
+async def test_the_registry_has_the_last_word_on_what_a_version_is(town: Town) -> None:
+    """An artifact may not be served under the number of another."""
+    await town.register(town.artifact())
+    await town.start("deployer")
+    await eventually(lambda: town.row("SELECT 1 FROM model_registry WHERE model = %s", town.model))
+    id = await town.deploy(1, town.artifact(l2=5.0))
+    assert "is registered with the artifact" in (await town.reaches(id, "rolled_back"))["reason"]
+    await town.deployed(1, town.artifact())
+
+
 def _with_other_scores(artifact: bytes) -> bytes:
     import onnx
 

@@ -38,6 +38,7 @@ from schemas.codec import Codec, Record
 from schemas.deployments import RequestDeployment
 from schemas.envelope import Meta
 from schemas.interactions import InteractionRecorded
+from schemas.models import CompleteTraining, OffsetRange, RequestTraining, StartTraining
 
 from .reference import toy
 
@@ -151,6 +152,21 @@ class Town:
             RequestDeployment(model=self.model, deployment_id=id, version=version, artifact_sha256=artifact_sha256)
         )
         return id
+
+    async def register(self, artifact_sha256: str) -> None:
+        """Make an artifact the next version of the model, as a trainer does."""
+        model, run, zeros = self.model, uuid4().hex, "0" * 64
+        ranges = (OffsetRange(topic="interactions", partition=0, first=0, end=1),)
+        await self.send(RequestTraining(model=model, run_id=run, algorithm="ease"))
+        await self.send(StartTraining(model=model, run_id=run, ranges=ranges))
+        done: dict[str, Any] = {
+            "dataset_sha256": zeros,
+            "dataset_rows": 1,
+            "duplicates": 0,
+            "artifact_bytes": 1,
+            "duration_s": 1.0,
+        }
+        await self.send(CompleteTraining(model=model, run_id=run, artifact_sha256=artifact_sha256, metrics={}, **done))
 
     async def deployed(self, version: int, artifact_sha256: str) -> None:
         """Deploy a version and wait until it has gone all the way."""
