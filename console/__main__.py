@@ -6,8 +6,10 @@ import typer
 
 from console import deploy, projections, stack
 from console.bench.command import bench
+from console.demo import demo
 from console.schemas import schemas
 from console.serve import serve
+from console.train import train
 from schemas.errors import Problem
 
 app = typer.Typer(
@@ -15,8 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning services whose every decision can be retraced.",
 )
-app.command()(serve)
-app.command()(bench)
+for verb in (demo, train, serve, bench):
+    app.command()(verb)
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
 for verb in (deploy.deploy, deploy.models, deploy.recommend):

@@ -17,11 +17,11 @@ from console.movielens import MovieLens, load
 from console.story import Story
 from infra.settings import Settings
 from infra.stack.stack import Stack
-from schemas.errors import NotFound, Problem, TimedOut
+from schemas.errors import Problem, TimedOut
 
 MODEL = "movies"
 KNOWN_USER = "42"
-ALGORITHMS = {"popularity": {}, "item-to-item": {}, "ease": {}}
+ALGORITHMS: dict[str, dict[str, str]] = {"popularity": {}, "item-to-item": {}, "ease": {}}
 QUALITY = "ndcg@10"
 
 
@@ -181,9 +181,7 @@ class Demo:
 
 async def _count(api: Api, path: str) -> int:
     try:
-        return len((await api.query(path, {"limit": "1"})).body["items"])
-    except NotFound:
-        return 0
+        return len((await api.query(path, {"limit": "1"})).body["interactions"])
     except Problem as problem:
         if problem.status == 404:
             return 0
@@ -226,8 +224,3 @@ def _table(decision: dict[str, Any], titles: dict[str, str]) -> Table:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(demo)

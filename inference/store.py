@@ -12,6 +12,11 @@ from infra.settings import Settings
 from schemas.errors import Incompatible, NotFound, Unavailable
 
 
+def digest(artifact: bytes) -> str:
+    """The name of an artifact: its SHA-256 in hexadecimal."""
+    return hashlib.sha256(artifact).hexdigest()
+
+
 class ArtifactStore:
     """Stores and finds artifacts. What is stored never changes, so it is read without asking again.
 
@@ -28,7 +33,7 @@ class ArtifactStore:
         Raises:
             Unavailable: the store cannot be written.
         """
-        sha256 = hashlib.sha256(artifact).hexdigest()
+        sha256 = digest(artifact)
         path = self._path(sha256)
         aside = f"{path}.{os.getpid()}.{uuid.uuid4().hex}"
         try:
@@ -57,7 +62,7 @@ class ArtifactStore:
             ) from fault
         except OSError as fault:
             raise Unavailable(f"the artifact store at {self._url} cannot be read: {fault}") from fault
-        found = hashlib.sha256(artifact).hexdigest()
+        found = digest(artifact)
         if found != sha256:
             raise Incompatible(
                 f"artifact {sha256} in the store has the hash {found}: it was damaged or replaced; train again",

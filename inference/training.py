@@ -68,6 +68,7 @@ class Trainer:
         self._runs: Runs = NO_RUNS
         self._ended: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._heard = asyncio.Condition()
 
     async def run(self, follower: Follower) -> None:
         """Hear and work, for ever.
@@ -102,6 +103,8 @@ class Trainer:
             self._ended.clear()
         for heard in batch.events:
             self._runs = evolve(self._runs, heard.recorded.event, heard.recorded.meta)
+        async with self._heard:
+            self._heard.notify_all()
 
     def _begin(self) -> None:
         """Begin the next run, unless one is under way."""
@@ -165,9 +168,9 @@ class Trainer:
 
     async def _heard_ranges(self, run_id: str) -> tuple[OffsetRange, ...]:
         """The ranges on record, which an earlier start of the same run may have fixed."""
-        while (ranges := self._runs[run_id].ranges) is None:
-            await asyncio.sleep(0.02)
-        return ranges
+        async with self._heard:
+            await self._heard.wait_for(lambda: self._runs[run_id].ranges is not None)
+        return self._runs[run_id].ranges or ()
 
     async def _fit(self, run: Run, ranges: tuple[OffsetRange, ...]) -> Fitted:
         def report(progress: Progress) -> None:
