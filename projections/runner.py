@@ -102,10 +102,13 @@ async def _follow_topic(
 async def _follow_kind(
     settings: Settings, decoder: Decoder, letters: DeadLetters, topic: str, lanes: list[Lane], partitions: int
 ) -> None:
-    await _until_there(lambda: _open(lanes, partitions), [lane.standing for lane in lanes])
-    async with asyncio.TaskGroup() as group:
-        for cohort in cohorts([lane for lane in lanes if not lane.stopped], NEAR):
-            group.create_task(Follower(settings, decoder, letters, topic, cohort, partitions).run())
+    try:
+        await _until_there(lambda: _open(lanes, partitions), [lane.standing for lane in lanes])
+        async with asyncio.TaskGroup() as group:
+            for cohort in cohorts([lane for lane in lanes if not lane.stopped], NEAR):
+                group.create_task(Follower(settings, decoder, letters, topic, cohort, partitions).run())
+    finally:
+        await asyncio.gather(*(lane.close() for lane in lanes))
 
 
 async def _open(lanes: Iterable[Lane], partitions: int) -> None:
@@ -153,12 +156,9 @@ class Follower:
 
     async def run(self) -> None:
         """Follow until cancelled, or until every lane has stopped."""
-        try:
-            while self._lanes:
-                await self._attempt()
-                self._lanes = [lane for lane in self._lanes if not lane.stopped]
-        finally:
-            await asyncio.gather(*(lane.close() for lane in self._lanes))
+        while self._lanes:
+            await self._attempt()
+            self._lanes = [lane for lane in self._lanes if not lane.stopped]
 
     async def _attempt(self) -> None:
         try:

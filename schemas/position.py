@@ -5,6 +5,9 @@ from typing import Self
 
 from schemas.errors import Invalid
 
+LAST_OFFSET = 2**63 - 1
+"""The highest offset that Kafka can count to."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
@@ -32,7 +35,7 @@ class Position:
         """
         topic, _, rest = text.partition("/")
         partition, _, offset = rest.partition("/")
-        if not (topic and partition.isdecimal() and offset.isdecimal()):
+        if not (topic and partition.isdecimal() and offset.isdecimal() and int(offset) <= LAST_OFFSET):
             raise Invalid(
                 f"'{text}' is no position: write it as topic/partition/offset, as answers give it",
                 code="bad_position",

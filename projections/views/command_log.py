@@ -32,7 +32,8 @@ VIEW = View(
     apply="""
         WITH known AS (
             SELECT topic, aggregate_id AS key, max(version) AS version FROM {table}
-            WHERE (topic, aggregate_id) IN (SELECT topic, key FROM batch) GROUP BY topic, aggregate_id
+            WHERE (topic, aggregate_id) IN (SELECT topic, key FROM batch) AND outcome <> 'repeated'
+            GROUP BY topic, aggregate_id
         ), judged AS (
             SELECT b.*, CASE event WHEN 'CommandRejected' THEN 'rejected' WHEN 'CommandRepeated' THEN 'repeated'
                 ELSE 'accepted' END AS outcome,

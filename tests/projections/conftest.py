@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ async def eventually(check: Callable[[], Awaitable[Any]], *, within_s: float = 3
     return found
 
 
-Get = Callable[..., Awaitable[tuple[int, Any, dict[str, str]]]]
+Get = Callable[..., Coroutine[Any, Any, tuple[int, Any, dict[str, str]]]]
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ async def get(settings: Settings) -> AsyncIterator[Get]:
 
     async def ask(path: str, **params: Any) -> tuple[int, Any, dict[str, str]]:
         async with session.get(f"http://127.0.0.1:{port}{path}", params=params) as response:
-            return response.status, await response.json(content_type=None), dict(response.headers)
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return response.status, await response.json(content_type=None), headers
 
     async with aiohttp.ClientSession() as session:
         yield ask

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from uuid import NAMESPACE_URL, uuid5
@@ -42,7 +43,7 @@ def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
     if origin in (Mapping, dict):
         return st.dictionaries(st.sampled_from(["p", "q"]), values("", inner[1]), max_size=2)
     if dataclasses.is_dataclass(kind):
-        return events(kind)
+        return _events(kind)
     few: dict[Any, st.SearchStrategy[Any]] = {
         str: st.sampled_from(["a", "b"] if name in KEYS else ["", "x", "y\n\t\\N"]),
         int: st.integers(1, 3),
@@ -53,16 +54,19 @@ def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
     return few[kind]
 
 
-def events(cls: Any) -> st.SearchStrategy[Any]:
+def events(cls: type[Any]) -> st.SearchStrategy[Any]:
     hints = get_type_hints(cls)
     return st.builds(cls, **{field.name: values(field.name, hints[field.name]) for field in dataclasses.fields(cls)})
+
+
+_events: Callable[[Any], st.SearchStrategy[Any]] = cache(events)
 
 
 @st.composite
 def histories(draw: st.DrawFn, view: View) -> dict[tuple[str, int], list[Recorded]]:
     """By topic and partition; all events of a key are in one partition, and the events of one command adjoin."""
     history: dict[tuple[str, int], list[Recorded]] = {}
-    for event in draw(st.lists(st.one_of(*map(events, view.reads)), min_size=1, max_size=14)):
+    for event in draw(st.lists(st.one_of(*map(_events, view.reads)), min_size=1, max_size=14)):
         contract = contracts()[event.AVRO]
         topic = contract.topic or draw(st.sampled_from(topics_of(view)))
         key = getattr(event, contract.key) if contract.key else draw(st.sampled_from(["a", "b"]))
@@ -125,7 +129,7 @@ async def test_any_batching_gives_the_same_table(
 
     @given(st.data())
     @hypothesis_settings(
-        max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True
+        max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck), derandomize=True
     )
     def collect(data: st.DataObject) -> None:
         history = data.draw(histories(view))

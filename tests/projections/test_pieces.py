@@ -1,0 +1,145 @@
+"""The pure parts of the read side: cutting batches, grouping lanes, merging documents, reading cursors."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from projections.documents import Pending, merged
+from projections.lane import Lane, cohorts
+from projections.routes.common import before, cursor
+from projections.runner import declared
+from projections.staging import META, columns, row_maker
+from projections.view import Drop, Put, View, topics_of
+from projections.views import catalogue_search, command_log, user_history
+from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
+from schemas.errors import Invalid
+from schemas.interactions import InteractionRecorded
+from schemas.topics import DECIDED
+
+from .given import Log, batch_of, minute
+
+VIEWED = InteractionRecorded(user_id="ana", item_id="a", kind="view", occurred_at=minute(1))
+
+
+def test_every_read_model_is_found() -> None:
+    """A view in a file of its own is all it takes; nothing may need to be listed elsewhere."""
+    assert {projection.name for projection in declared()} == {
+        "catalogue",
+        "catalogue_search",
+        "command_log",
+        "decisions",
+        "decisions_search",
+        "deployments",
+        "live_models",
+        "model_registry",
+        "popularity",
+        "training_runs",
+        "trending",
+        "user_history",
+        "user_profile",
+    }
+
+
+def test_outcomes_come_from_every_decided_topic() -> None:
+    """A refusal stands on the topic of its aggregate, so the command log must read them all."""
+    assert topics_of(command_log.VIEW) == tuple(sorted(DECIDED))
+
+
+@pytest.mark.parametrize("view", [p for p in declared() if isinstance(p, View)], ids=lambda view: view.name)
+def test_every_staged_column_has_a_source(view: View) -> None:
+    """A misspelt column would be staged as NULL for ever."""
+    sources = {*META, *(name for event in view.reads for name in event.__slots__)}
+    assert {column.name for column in columns(view)} <= sources
+
+
+def test_a_row_holds_fields_and_what_stands_around_them() -> None:
+    """The two sources of a staged row."""
+    recorded = Log().add(VIEWED, partition=3)
+    row = dict(
+        zip(
+            [column.name for column in columns(user_history.VIEW)],
+            row_maker(user_history.VIEW, InteractionRecorded)(recorded),
+            strict=True,
+        )
+    )
+    assert (row["user_id"], row["partition"], row["offset"], row["decision_id"]) == ("ana", 3, 0, None)
+
+
+partitions = st.integers(0, 2)
+histories = st.lists(partitions, min_size=2, max_size=30)
+
+
+@given(histories)
+def test_two_halves_are_the_whole(where: list[int]) -> None:
+    """Isolating a poison event must neither skip nor repeat any other."""
+    log = Log()
+    batch = batch_of([log.add(VIEWED, partition=p) for p in where])
+    one, two = batch.halves()
+    assert [*one.events, *two.events] == batch.events
+    assert (one.first, one.ends, two.ends) == (batch.first, two.first, batch.ends)
+    assert len(one.raws) == len(one.events) < len(batch.events)
+
+
+@given(histories, st.dictionaries(partitions, st.integers(0, 30), min_size=3))
+def test_below_and_beyond_share_out_a_batch(where: list[int], reached: dict[int, int]) -> None:
+    """A lane that is ahead of its reader, and a rebuild that stops at a checkpoint, must meet exactly."""
+    log = Log()
+    batch = batch_of([log.add(VIEWED, partition=p) for p in where])
+    below, beyond = batch.below(reached), batch.beyond(reached)
+    assert sorted(map(str, (e.position for e in [*below.events, *beyond.events]))) == sorted(
+        str(e.position) for e in batch.events
+    )
+    assert all(event.position.offset < reached[event.position.partition] for event in below.events)
+    assert all(beyond.first[p] == max(reached[p], batch.first[p]) for p in beyond.ends)
+
+
+def test_a_lane_far_behind_reads_alone() -> None:
+    """A view that begins at 0 must not hold up those at the end of the log."""
+    lanes = [cast(Lane, cast(Any, SimpleNamespace(reached={0: n}))) for n in (100, 0, 95)]
+    assert [[lane.reached[0] for lane in group] for group in cohorts(lanes, near=10)] == [[100, 95], [0]]
+
+
+def test_a_change_leaves_the_other_fields_of_a_document() -> None:
+    """Elasticsearch knows no partial update with an external version, so the runner merges."""
+    known = Pending(4, {"title": "Alien", "retired": False})
+    assert merged(known, Put("a", {"retired": True}), 9) == Pending(9, {"title": "Alien", "retired": True})
+    assert merged(known, Drop("a"), 9) == Pending(9, None)
+
+
+def test_search_document_follows_an_item() -> None:
+    """A retired item is found by audits only; what a change leaves null must not be wiped."""
+    log = Log()
+    added, changed, retired = (
+        catalogue_search.document(event.event, event.meta, event.position)
+        for event in log.of(
+            ItemAdded(item_id="a", title="Alien", categories=("horror",)),
+            ItemChanged(item_id="a", title="Alien!"),
+            ItemRetired(item_id="a"),
+        )
+    )
+    document = Pending()
+    for number, change in enumerate((added, changed, retired), start=1):
+        document = merged(document, change, number)
+    assert document.fields is not None
+    assert (document.fields["title"], document.fields["categories"], document.fields["retired"]) == (
+        "Alien!",
+        ["horror"],
+        True,
+    )
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC)), st.integers(0, 2**62))
+def test_a_cursor_comes_back_as_it_was(at: datetime, offset: int) -> None:
+    """A page that begins elsewhere repeats or skips rows."""
+    assert before(cursor(at, offset)) == (at, offset)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-01~x", "~1", "2026-01-01~99999999999999999999"])
+def test_a_bad_cursor_is_told(text: str) -> None:
+    """A cursor of another service must not be taken for the beginning."""
+    with pytest.raises(Invalid):
+        before(text)

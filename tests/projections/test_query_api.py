@@ -1,0 +1,301 @@
+"""The query API: what it answers, what it refuses, and how it waits."""
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from pydantic import TypeAdapter
+
+from infra.kafka.connect import aiokafka_options
+from infra.kafka.facts import FactWriter
+from infra.kafka.partitioner import partition_of
+from infra.kafka.records import Decoder
+from infra.kafka.topics import physical
+from infra.settings import Settings
+from projections import answers
+from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
+from schemas.contracts import contracts
+from schemas.deployments import DeploymentRequested
+from schemas.features import ItemTrendMeasured
+from schemas.models import ModelRegistered, TrainingRequested
+from schemas.outcomes import CommandRejected
+from schemas.position import Position
+from schemas.profiles import ConsentWithdrawn, UserRegistered
+
+from .conftest import Get, Running, StartProjector, eventually
+from .given import minute
+from .test_projector import append, meta_of, viewed
+from .test_view_results import completed, promoted, served
+
+
+class Decided:
+    """Writes decided events where they are expected to stand; the only writer of its topics."""
+
+    def __init__(self, settings: Settings, decoder: Decoder, producer: AIOKafkaProducer) -> None:
+        self._settings = settings
+        self._codec = decoder.codec
+        self._producer = producer
+        self._next: Counter[tuple[str, int]] = Counter()
+
+    async def append(self, event: Any, *, topic: str | None = None, key: str | None = None) -> Position:
+        contract = contracts()[event.AVRO]
+        topic, key = topic or str(contract.topic), key or str(getattr(event, contract.key or ""))
+        partition = partition_of(key, self._settings.kafka.partitions)
+        offset = self._next[topic, partition]
+        self._next[topic, partition] += 1
+        meta = replace(
+            meta_of(event, key), causation_id=f"{key}-{offset}", command_offset=offset, expected_offset=offset
+        )
+        name, value = physical(self._settings, topic), self._codec.encode(event)
+        await self._producer.send_and_wait(name, value, key=key.encode(), partition=partition, headers=meta.headers())
+        return Position(topic, partition, offset)
+
+
+@pytest.fixture
+async def told(
+    settings: Settings, decoder: Decoder, writer: FactWriter, projector: StartProjector, get: Get
+) -> list[Position]:
+    """A small history, with every read model being folded; answers the last positions."""
+    async with AIOKafkaProducer(**aiokafka_options(settings.kafka)) as producer:
+        log = Decided(settings, decoder, producer)
+        metrics = {"recall": 0.4}
+        registered = ModelRegistered(
+            model="movies",
+            version=1,
+            run_id="r1",
+            algorithm="ease",
+            artifact_sha256="a1",
+            dataset_sha256="d",
+            metrics=metrics,
+        )
+        requested = DeploymentRequested(
+            model="movies", deployment_id="d1", version=1, artifact_sha256="a1", requested_by="ana"
+        )
+        rejected = CommandRejected(command_id="c-no", command_type="t", code="exists", detail="known", status=409)
+        history: list[Any] = [
+            UserRegistered(user_id="ana", name="Ana"),
+            ConsentWithdrawn(user_id="ana", purpose="training"),
+            ItemAdded(item_id="i1", title="Star Wars", categories=("scifi", "adventure")),
+            ItemAdded(item_id="i2", title="Alien", description="A star ship", categories=("scifi", "horror")),
+            ItemAdded(item_id="i3", title="Old Star", categories=("drama",)),
+            ItemChanged(item_id="i1", title="Star Wars IV"),
+            ItemRetired(item_id="i3"),
+            TrainingRequested(model="movies", run_id="r1", algorithm="ease"),
+            completed("r1"),
+            registered,
+            requested,
+            promoted(1, "d1"),
+        ]
+        positions = [await log.append(event) for event in history]
+        positions.append(await log.append(rejected, topic="profiles", key="ana"))
+    positions += await append(writer, viewed("ana", "i1", 1), viewed("ana", "i2", 2), viewed("ana", "i2", 3))
+    trend = ItemTrendMeasured(item_id="i2", window_start=minute(0), window_end=minute(5), interactions=2, score=2.5)
+    positions += await writer.append_all(
+        [(served("dec1"), meta_of(served("dec1"), "ana")), (trend, meta_of(trend, "i2"))]
+    )
+    running = projector()
+    await eventually(lambda: ready(running))
+    return positions
+
+
+NOON_TEXT = "2026-01-31T12:00:00Z"
+
+
+def of(positions: list[Position], topic: str) -> str:
+    """The positions on a topic, as a client would give them."""
+    return ",".join(str(position) for position in positions if position.topic == topic)
+
+
+ANSWERS: list[tuple[str, str, Any, dict[str, Any]]] = [
+    ("/users/ana", "profiles", answers.Profile, {"name": "Ana", "training": False, "version": 2}),
+    ("/users/ana/history", "interactions", answers.History, {"user_id": "ana", "next": None}),
+    ("/items/i1", "catalog", answers.Item, {"title": "Star Wars IV", "retired": False, "version": 2}),
+    ("/items", "catalog", answers.Items, {"next": None}),
+    ("/models", "models", list[answers.ModelSummary], {}),
+    ("/models/movies", "deployments", answers.Model, {"model": "movies"}),
+    ("/models/movies/versions/1", "models", answers.VersionDetail, {"algorithm": "ease", "retired": False}),
+    ("/training-runs/r1", "models", answers.TrainingRun, {"status": "completed"}),
+    ("/models/movies/deployments", "deployments", list[answers.Deployment], {}),
+    ("/deployments/d1", "deployments", answers.Deployment, {"step": "promoted", "requested_by": "ana"}),
+    ("/decisions/dec1", "decisions", answers.Decision, {"user_id": "ana", "source": "model"}),
+    ("/users/ana/decisions", "decisions", list[answers.Decision], {}),
+    ("/commands/c-no", "profiles", answers.CommandAnswer, {"outcome": "rejected", "status": 409, "repeats": 0}),
+    ("/popular", "interactions", list[answers.PopularItem], {}),
+    ("/trending", "features", list[answers.TrendingItem], {}),
+    ("/items/search", "catalog", answers.FoundItems, {"total": 2}),
+    ("/decisions/search", "decisions", answers.FoundDecisions, {"total": 1}),
+]
+
+
+async def test_every_query_reads_ones_own_writes(told: list[Position], get: Get) -> None:
+    """The answer is as documented, waits for what the client has written, and says what it speaks for."""
+    for path, topic, model, expected in ANSWERS:
+        status, document, headers = await get(path, **{"min-position": of(told, topic), "wait": 20})
+        assert status == 200, (path, document)
+        TypeAdapter(model).validate_python(document, strict=False)
+        if isinstance(document, dict):
+            assert {name: document[name] for name in expected} == expected, path
+        else:
+            assert len(document) >= 1, path
+        assert of(told, topic).split(",")[-1].rsplit("/", 1)[0] in headers["x-position"], path
+
+
+async def test_search_ranks_filters_and_counts(told: list[Position], get: Get) -> None:
+    """Retired items stay out, a typo is forgiven, categories are counted over all that was found."""
+    fresh = {"min-position": of(told, "catalog"), "wait": 20}
+    _, found, _ = await get("/items/search", q="star", **fresh)
+    assert [item["item_id"] for item in found["items"]] == ["i1", "i2"]
+    assert {facet["category"]: facet["items"] for facet in found["categories"]} == {
+        "scifi": 2,
+        "adventure": 1,
+        "horror": 1,
+    }
+    _, typo, _ = await get("/items/search", q="Alein", **fresh)
+    assert [item["item_id"] for item in typo["items"]] == ["i2"]
+    _, horror, _ = await get("/items/search", q="star", category="horror", **fresh)
+    assert [item["item_id"] for item in horror["items"]] == ["i2"]
+
+
+async def test_decisions_are_searched_by_what_they_hold(told: list[Position], get: Get) -> None:
+    """An auditor asks by user, item, model and time."""
+    fresh = {"min-position": of(told, "decisions"), "wait": 20}
+    for hit in (
+        {"q": "dec1"},
+        {"user_id": "ana"},
+        {"item_id": "a"},
+        {"since": NOON_TEXT},
+        {"model": "movies"},
+    ):
+        assert (await get("/decisions/search", **hit, **fresh))[1]["total"] == 1, hit
+    for miss in ({"q": "dec2"}, {"user_id": "bo"}, {"until": NOON_TEXT}, {"source": "popular"}):
+        assert (await get("/decisions/search", **miss, **fresh))[1]["total"] == 0, miss
+
+
+async def test_history_comes_in_pages(told: list[Position], get: Get) -> None:
+    """Pages neither repeat nor skip, whatever was written in between."""
+    seen: list[str] = []
+    document: dict[str, Any] = {}
+    page: dict[str, Any] = {"min-position": of(told, "interactions"), "wait": 20}
+    for _ in range(3):
+        _, document, _ = await get("/users/ana/history", limit=1, **page)
+        seen += [entry["position"].rsplit("/", 1)[1] for entry in document["interactions"]]
+        page = {"before": document["next"]}
+    assert seen == ["2", "1", "0"]
+    assert document["next"] is None
+
+
+async def test_popular_and_trending_leave_retired_items_out(told: list[Position], get: Get) -> None:
+    """They are what an unknown user is shown."""
+    _, popular, _ = await get("/popular", **{"min-position": of(told, "interactions"), "wait": 20})
+    assert [(item["item_id"], item["interactions"], item["title"]) for item in popular] == [
+        ("i2", 2, "Alien"),
+        ("i1", 1, "Star Wars IV"),
+    ]
+    _, of_category, _ = await get("/popular", category="adventure")
+    assert [item["item_id"] for item in of_category] == ["i1"]
+
+
+NONSENSE = [
+    ("/users/nobody", "not_found"),
+    ("/users/nobody/history", "not_found"),
+    ("/items/none", "not_found"),
+    ("/models/none", "not_found"),
+    ("/models/none/versions/1", "not_found"),
+    ("/decisions/none", "not_found"),
+    ("/deployments/none", "not_found"),
+    ("/training-runs/none", "not_found"),
+    ("/commands/none", "not_found"),
+    ("/nowhere", "no_such_route"),
+    ("/popular?limit=0", "invalid"),
+    ("/popular?limit=100000", "invalid"),
+    ("/popular?limit=ten", "invalid"),
+    ("/popular?wait=31", "invalid"),
+    ("/users/a%00b", "invalid"),
+    ("/items/search?q=", "invalid"),
+    ("/items/search?q=a%00", "invalid"),
+    ("/decisions/search?since=then", "invalid"),
+    ("/models/movies/versions/0", "invalid"),
+    ("/models/movies/versions/99999999999", "invalid"),
+    ("/users/ana/history?before=then", "bad_cursor"),
+    ("/users/ana?min-position=profiles", "bad_position"),
+    ("/users/ana?min-position=profiles/0/-1", "bad_position"),
+    ("/users/ana?min-position=nowhere/0/0", "unknown_topic"),
+    ("/users/ana?min-position=catalog/0/0", "position_of_another_topic"),
+    ("/users/ana?min-position=profiles/77/0", "unknown_partition"),
+    ("/users/ana?min-position=" + ",".join(["profiles/0/0"] * 65), "too_many_positions"),
+    ("/users/ana?min-position=profiles/0/99999999999999999999999", "bad_position"),
+]
+
+
+async def test_what_makes_no_sense_is_a_problem(projected: Get) -> None:
+    """Every fault has a stable code and a sentence that names the remedy; none is a fault of ours."""
+    for path, code in NONSENSE:
+        status, problem, headers = await projected(path)
+        assert (problem["code"], problem["status"]) == (code, status), (path, problem)
+        assert status in (404, 422), path
+        assert len(problem["detail"]) > 10, path
+        assert headers["content-type"] == "application/problem+json", path
+
+
+@pytest.fixture
+async def projected(projector: StartProjector, get: Get) -> Get:
+    """The query API with empty read models."""
+    running = projector()
+    await eventually(lambda: ready(running))
+    return get
+
+
+async def ready(running: Running) -> bool:
+    """Whether a projector has come to the end of the log with every read model."""
+    return running.health.ready and len(running.health.components) > 1
+
+
+async def test_a_query_that_cannot_be_fresh_says_how_far_behind(projected: Get) -> None:
+    """A client must tell `not yet` from `never`."""
+    status, problem, _ = await projected("/users/ana", **{"min-position": "profiles/1/41", "wait": "0.2"})
+    assert (status, problem["code"]) == (504, "position_not_reached")
+    assert "42 records behind profiles/1/41" in problem["detail"]
+
+
+async def test_a_waiting_query_is_woken(projected: Get, writer: FactWriter, settings: Settings) -> None:
+    """Waiting costs the time of folding, not a polling interval."""
+    partition = partition_of("ana", settings.kafka.partitions)
+    asked = asyncio.ensure_future(
+        projected("/users/ana/history", **{"min-position": f"interactions/{partition}/0", "wait": 20})
+    )
+    await asyncio.sleep(0.3)
+    assert not asked.done()
+    await append(writer, viewed("ana"))
+    status, document, _ = await asyncio.wait_for(asked, 2)
+    assert (status, len(document["interactions"])) == (200, 1)
+
+
+async def test_projections_tell_how_they_are(projected: Get) -> None:
+    """Whoever is on call looks here first."""
+
+    async def all_running() -> Any:
+        _, found, _ = await projected("/projections")
+        return found if isinstance(found, list) and {one["state"] for one in found} == {"running"} else None
+
+    found = await eventually(all_running)
+    TypeAdapter(list[answers.ProjectionStatus]).validate_python(found)
+    assert {one["lag_events"] for one in found} == {0}
+
+
+async def test_without_a_projector_the_queries_say_so(get: Get) -> None:
+    """The read models of a fresh installation are missing, not empty."""
+    status, problem, _ = await get("/users/ana")
+    assert (status, problem["code"]) == (503, "unavailable")
+    assert "retrace serve projector" in problem["detail"]
+
+
+async def test_openapi_describes_every_route(get: Get) -> None:
+    """The document is what clients are generated from."""
+    _, document, _ = await get("/openapi.json")
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert operation["summary"], path
+    assert len(document["paths"]) >= len(ANSWERS) + 1
