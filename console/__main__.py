@@ -7,6 +7,7 @@ import typer
 from console import deploy, projections, stack
 from console.bench.command import bench
 from console.demo import demo
+from console.explain import explain
 from console.schemas import schemas
 from console.serve import serve
 from console.train import train
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning services whose every decision can be retraced.",
 )
-for verb in (demo, train, serve, bench):
+for verb in (demo, train, explain, serve, bench):
     app.command()(verb)
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
