@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table

@@ -96,6 +96,8 @@ class Stack:
             require_memory(missing)
             for one in missing:
                 one.claim()
+                if isinstance(one, Service):  # our services name each other, and start side by side
+                    self._note(one.endpoints())
             self._start(self._select(wanted), progress or _silent)
 
     def down(self, names: Sequence[str] | None = None, *, progress: Progress | None = None) -> None:
