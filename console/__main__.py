@@ -1,6 +1,7 @@
 """The `retrace` command."""
 
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -8,6 +9,7 @@ from console import deploy, projections, stack
 from console.bench.command import bench
 from console.demo import demo
 from console.explain import explain
+from console.replay import replay
 from console.schemas import schemas
 from console.serve import serve
 from console.train import train
@@ -18,7 +20,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning services whose every decision can be retraced.",
 )
-for verb in (demo, train, explain, serve, bench):
+VERBS: tuple[Callable[..., None], ...] = (demo, train, explain, replay, serve, bench)
+for verb in VERBS:
     app.command()(verb)
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
