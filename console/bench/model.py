@@ -7,16 +7,16 @@ from typing import Any
 from console.api import Api
 from console.bench.bench import Bench
 from console.ingest import send_people_and_films, send_ratings
-from console.movielens import MovieLens, load
+from console.movielens import load
 from schemas.errors import NotFound, Problem, TimedOut
 
 MODEL = "movies"
-ALGORITHM = "item_to_item"
+ALGORITHM = "item-to-item"
 PATIENCE_S = 120
 
 
-async def serve_movies(bench: Bench, api: Api) -> MovieLens:
-    """Ingest, train, deploy.
+async def serve_movies(bench: Bench, api: Api) -> list[str]:
+    """Ingest, train, deploy; answers who has a history.
 
     Raises:
         Problem: a step was refused or failed.
@@ -25,11 +25,12 @@ async def serve_movies(bench: Bench, api: Api) -> MovieLens:
     data = await asyncio.to_thread(load, bench.settings.cache_dir)
     bench.say(f"  {len(data.items) + len(data.users):,} films and people, {bench.sizes.ratings:,} ratings")
     await send_people_and_films(api, data, lambda: None)
-    await send_ratings(api, data.ratings[: bench.sizes.ratings], lambda _: None)
+    ratings = data.ratings[: bench.sizes.ratings]
+    await send_ratings(api, ratings, lambda _: None)
     bench.say(f"  train and deploy {ALGORITHM}")
     run = await _trained(api)
     await _deployed(api, run)
-    return data
+    return sorted({rating.user_id for rating in ratings})
 
 
 async def _trained(api: Api) -> dict[str, Any]:

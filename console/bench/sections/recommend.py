@@ -2,16 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from console.api import Api
 from console.bench.bench import Bench, Section
 from console.bench.figure import OURS, Figure, Goal, Sample, at_least, at_most, runs_of
-from console.bench.load import open_loop
+from console.bench.load import Load, open_loop
 from console.bench.model import MODEL, serve_movies
-from console.movielens import MovieLens
 from infra.kafka.ranges import ranges_now
 from infra.settings import Settings
 from infra.stack.stack import SERVERS, SERVICES
@@ -25,15 +24,17 @@ RECORDED_WITHIN_S = 15
 FRESH_WITHIN_S = 10
 LOOK_EVERY_S = 0.005
 
+Ask: TypeAlias = Callable[[list[str], int], Awaitable[None]]
+"""Asks for the person of a number, and notes what made the answer."""
+
 
 async def run(bench: Bench) -> list[Figure]:
     """Ask for people of MovieLens at a steady rate, then see how soon an interaction shows."""
     async with Api(bench.settings, actor="bench", concurrency=0) as api:
-        data = await serve_movies(bench, api)
-        people = [viewer.user_id for viewer in data.users]
-        await open_loop(partial(_ask, api, people, []), rate=RATE, duration_s=WARM_UP_S)
+        people = await serve_movies(bench, api)
+        await _recommended(bench.settings, partial(_ask, api, people), WARM_UP_S)
         samples = await bench.alternate(NAME, {OURS: partial(_measured, bench, api, people)})
-        fresh = await bench.alternate("freshness", {OURS: partial(_freshness, bench, api, data)})
+        fresh = await bench.alternate("freshness", {OURS: partial(_freshness, bench, api, people)})
     return [_figure(key, name, unit, goal, runs_of(samples, OURS, key)) for key, name, unit, goal in LATENCIES] + [
         _figure(key, name, "ms", goal, runs_of(fresh, OURS, key)) for key, name, goal in FRESHNESS
     ]
@@ -64,14 +65,19 @@ async def _ask(api: Api, people: Sequence[str], sources: list[str], number: int)
 
 
 async def _measured(bench: Bench, api: Api, people: Sequence[str]) -> Sample:
-    sources: list[str] = []
-    before = await _recorded(bench.settings)
-    load = await open_loop(partial(_ask, api, people, sources), rate=RATE, duration_s=bench.sizes.load_s)
-    recorded = await _settled(bench.settings, before, len(sources))
+    load, sources, recorded = await _recommended(bench.settings, partial(_ask, api, people), bench.sizes.load_s)
     for fault, times in load.faults.most_common(3):
         bench.say(f"  [red]{times} × {fault}[/]")
     share = 100 / max(1, len(sources))
     return load.summary() | {"by model": sources.count("model") * share, "recorded": recorded * share}
+
+
+async def _recommended(settings: Settings, ask: Ask, duration_s: float) -> tuple[Load, list[str], int]:
+    """Ask for a while: the load, what made each answer, and how many answers came to the log."""
+    sources: list[str] = []
+    before = await _recorded(settings)
+    load = await open_loop(partial(ask, sources), rate=RATE, duration_s=duration_s)
+    return load, sources, await _settled(settings, before, len(sources))
 
 
 async def _recorded(settings: Settings) -> int:
@@ -88,12 +94,9 @@ async def _settled(settings: Settings, before: int, answers: int) -> int:
         await asyncio.sleep(0.2)
 
 
-async def _freshness(bench: Bench, api: Api, data: MovieLens) -> Sample:
+async def _freshness(bench: Bench, api: Api, people: Sequence[str]) -> Sample:
     """Let people who have rated rate one more film; milliseconds until their answer is another."""
-    waits = []
-    for number in range(bench.sizes.fresh):
-        viewer = data.users[(number * 41) % len(data.users)].user_id
-        waits.append(await _until_changed(api, viewer))
+    waits = [await _until_changed(api, people[(number * 41) % len(people)]) for number in range(bench.sizes.fresh)]
     return {"median": sorted(waits)[len(waits) // 2], "max": max(waits)}
 
 
@@ -103,15 +106,23 @@ async def _until_changed(api: Api, user_id: str) -> float:
     Raises:
         TimedOut: the answer stays as it was.
     """
-    before = (await api.recommend(user_id, model=MODEL)).body
+    before = await _by_model(api, user_id, [])
     began = time.perf_counter()
-    await api.command("POST", "/interactions", _rating(user_id, before["items"][0]["item_id"]))
-    while (elapsed_s := time.perf_counter() - began) < FRESH_WITHIN_S:
-        now = (await api.recommend(user_id, model=MODEL)).body
-        if now["source"] == before["source"] and now["items"] != before["items"]:
-            return (time.perf_counter() - began) * 1000
+    await api.command("POST", "/interactions", _rating(user_id, before[0]["item_id"]))
+    await _by_model(api, user_id, before)
+    return (time.perf_counter() - began) * 1000
+
+
+async def _by_model(api: Api, user_id: str, before: list[Any]) -> list[Any]:
+    """Items of the first answer by the model that is another than `before`; a fallback says nothing of freshness."""
+    deadline, source = time.monotonic() + FRESH_WITHIN_S, ""
+    while time.monotonic() < deadline:
+        answer = (await api.recommend(user_id, model=MODEL)).body
+        source = answer["source"]
+        if source == "model" and answer["items"] != before:
+            return list(answer["items"])
         await asyncio.sleep(LOOK_EVERY_S)
-    raise TimedOut(f"{elapsed_s:.0f} s after an interaction of user {user_id} the answer is still the same")
+    raise TimedOut(f"user {user_id} got no new answer of the model in {FRESH_WITHIN_S} s, the last was by '{source}'")
 
 
 def _rating(user_id: str, item_id: str) -> dict[str, Any]:
