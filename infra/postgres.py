@@ -47,6 +47,7 @@ def make_pool(settings: Settings, service: str, *, max_size: int = 10) -> Pool:
         min_size=1,
         max_size=max_size,
         timeout=5,
+        check=AsyncConnectionPool.check_connection,  # after a restart of the server the first requests would fail
         open=False,
         name=service,
     )
