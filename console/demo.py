@@ -3,20 +3,26 @@
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from uuid6 import uuid7
 
 from console.api import Answer, Api
+from console.explain import show
 from console.ingest import send_people_and_films, send_ratings
 from console.movielens import MovieLens, load
 from console.story import Story
+from console.train import followed, verify_run
+from inference.explain import Explanation, explain
+from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from infra.stack.stack import Stack
-from schemas.errors import Problem, TimedOut
+from schemas.errors import NotFound, Problem, TimedOut
 
 MODEL = "movies"
 KNOWN_USER = "42"
@@ -24,10 +30,12 @@ ALGORITHMS: dict[str, dict[str, str]] = {"popularity": {}, "item-to-item": {}, "
 QUALITY = "ndcg@10"
 
 
-def demo() -> None:
+def demo(
+    picture: Annotated[Path | None, typer.Option(help="write what the terminal shows to this SVG file")] = None,
+) -> None:
     """Show the whole way on real servers with MovieLens-100K, from an HTTP command to an answer explained."""
     settings = Settings()
-    story = Story(Console())
+    story = Story(Console(record=picture is not None))
     story.console.print(
         Panel.fit(
             "[bold]Retrace[/]: machine-learning services whose every decision can be retraced.\n"
@@ -38,6 +46,8 @@ def demo() -> None:
         Stack(settings).up()
         step.outcome = "all healthy"
     asyncio.run(Demo(Settings(), story).run())
+    if picture is not None:
+        picture.write_text(story.console.export_svg(title="make demo"))
 
 
 @dataclass
@@ -61,8 +71,10 @@ class Demo:
             versions = await self._train(api)
             best = max(versions, key=lambda v: v["metrics"].get(QUALITY, 0.0))
             await self._deploy(api, best)
-            await self._recommend(api, data)
-            await self._search(api)
+            decision_id = await self._recommend(api, data, best["version"])
+            await self._explain(decision_id)
+            await self._verify(best)
+            await self._look_around(api)
         self._close()
 
     async def _ingest(self, api: Api, data: MovieLens) -> None:
@@ -108,9 +120,7 @@ class Demo:
         versions = []
         for algorithm, run_id in runs.items():
             with self.story.step(f"train {algorithm} on exact offset ranges") as step:
-                run = await _until(api, f"/training-runs/{run_id}", "status", {"completed", "failed"}, wait_s=120)
-                if run["status"] == "failed":
-                    raise Problem(f"training {algorithm} failed: {run['reason']}")
+                run = await followed(api, run_id, wait_s=120)
                 version = await self._version_of(api, run_id)
                 versions.append(version)
                 step.outcome = (
@@ -138,15 +148,17 @@ class Demo:
                 raise Problem(f"the deployment was rolled back: {deployment['reason']}")
             step.outcome = "requested → validated → loaded beside the old one → promoted"
 
-    async def _recommend(self, api: Api, data: MovieLens) -> None:
+    async def _recommend(self, api: Api, data: MovieLens, version: int) -> str:
+        """Three answers; returns the decision behind the last."""
         titles = {film.item_id: film.title for film in data.items}
         with self.story.step(f"recommend for user {KNOWN_USER}, known for years") as step:
-            known = await _served_by_model(api, KNOWN_USER)
+            known = await _served_by_model(api, KNOWN_USER, version)
             step.outcome = f"{known['source']} v{known['version']} in {known['latency_ms']:.1f} ms"
         self.story.console.print(_table(known, titles))
         guest = f"guest-{uuid7()}"
         with self.story.step("recommend for somebody brand-new") as step:
-            await api.command("POST", "/users", {"user_id": guest})
+            registered = await api.command("POST", "/users", {"user_id": guest})
+            await api.query(f"/users/{guest}", {"min-position": registered.position})
             new = (await api.recommend(guest, model=MODEL)).body
             step.outcome = f"{new['source']}, because {new['fallback_reason']}"
         self.story.console.print(_table(new, titles))
@@ -154,15 +166,32 @@ class Demo:
             started = time.perf_counter()
             interaction = {"user_id": guest, "item_id": "50", "kind": "rate", "value": 5.0, "occurred_at": _now()}
             await api.command("POST", "/interactions", interaction)
-            changed = await _served_by_model(api, guest)
+            changed = await _served_by_model(api, guest, version)
             elapsed_ms = (time.perf_counter() - started) * 1000
             step.outcome = f"{titles['50']} changed the answer {elapsed_ms:.0f} ms after it was sent"
         self.story.console.print(_table(changed, titles))
+        return str(changed["decision_id"])
 
-    async def _search(self, api: Api) -> None:
-        with self.story.step("search the catalogue for 'star wars'") as step:
-            found = (await api.query("/items/search", {"q": "star wars", "limit": "3"})).body
+    async def _explain(self, decision_id: str) -> None:
+        with self.story.step("explain that answer: make it again from the log") as step:
+            explanation = await _explained(self.settings, decision_id)
+            if not explanation.identical:
+                raise Problem(f"decision {decision_id} could not be made again: {'; '.join(explanation.differences)}")
+            step.outcome = "identical, item by item, score by score"
+        show(explanation, self.story.console)
+
+    async def _verify(self, version: dict[str, Any]) -> None:
+        verification = await verify_run(self.settings, version["run_id"], self.story)
+        self.story.steps[-1].outcome += ", identical" if verification.identical else ", NOT identical"
+        self.story.console.print(verification.table())
+
+    async def _look_around(self, api: Api) -> None:
+        with self.story.step("search the catalogue for 'star wras'") as step:
+            found = (await api.query("/items/search", {"q": "star wras", "limit": "3"})).body
             step.outcome = ", ".join(item["title"] for item in found["items"])
+        with self.story.step("trending, from the stream processor") as step:
+            trending = (await api.query("/trending", {"limit": "3"})).body
+            step.outcome = ", ".join(item["title"] or item["item_id"] for item in trending)
 
     def _close(self) -> None:
         console = self.story.console
@@ -187,6 +216,17 @@ async def _count(api: Api, path: str) -> int:
         raise
 
 
+async def _explained(settings: Settings, decision_id: str) -> Explanation:
+    """The explanation, as soon as the record of the decision is in the log."""
+    decoder = await open_decoder(settings)
+    for _ in range(100):
+        try:
+            return await explain(settings, decoder, decision_id)
+        except NotFound:
+            await asyncio.sleep(0.05)
+    return await explain(settings, decoder, decision_id)
+
+
 async def _until(api: Api, path: str, field: str, wanted: set[str], *, wait_s: float) -> dict[str, Any]:
     """Ask until `field` of the answer is one of `wanted`."""
     deadline = time.monotonic() + wait_s
@@ -203,11 +243,11 @@ async def _until(api: Api, path: str, field: str, wanted: set[str], *, wait_s: f
     raise TimedOut(f"{path} is still {last and last[field]!r} after {wait_s:.0f} s; `retrace logs` tells why")
 
 
-async def _served_by_model(api: Api, user_id: str) -> dict[str, Any]:
-    """Ask until the model itself answers, for as long as freshness allows."""
+async def _served_by_model(api: Api, user_id: str, version: int) -> dict[str, Any]:
+    """Ask until this version of the model answers, for as long as freshness allows."""
     answer: Answer = await api.recommend(user_id, model=MODEL)
     for _ in range(100):
-        if answer.body["source"] == "model":
+        if answer.body["version"] == version:
             break
         await asyncio.sleep(0.02)
         answer = await api.recommend(user_id, model=MODEL)

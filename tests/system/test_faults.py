@@ -1,0 +1,85 @@
+"""Servers and services are ended at once while clients go on; afterwards nothing is lost and nothing is twice."""
+
+import asyncio
+import time
+from collections import Counter
+
+import psycopg
+import pytest
+
+from console.api import Api
+from infra.kafka.ranges import ranges_now
+from infra.kafka.replay import recorded
+from infra.registry.enlist import open_decoder
+from infra.settings import Settings
+from infra.stack.stack import Stack
+from projections.rebuild import verify
+from projections.runner import declared
+from schemas.decisions import RecommendationServed
+from schemas.profiles import UserRegistered
+
+from .load import Load
+
+BETWEEN_S = 2.0
+CATCH_UP_S = 60.0
+
+
+@pytest.mark.timeout(400)
+async def test_every_acknowledged_command_is_there_once_whatever_dies(stack: Stack, services: Stack) -> None:
+    """The promise that everything else here rests on."""
+    settings = services.settings
+    load = Load(settings)
+    clients = asyncio.create_task(load.run())
+    for server in ("kafka", "postgres", "elastic", "triton"):
+        await crashed(stack, server)
+    for service in ("processor", "projector"):
+        await crashed(services, service)
+    await asyncio.sleep(BETWEEN_S)
+    load.stop()
+    await clients
+    await caught_up(settings)
+
+    told = load.told
+    assert told.interrupted > 0, "the faults were not felt, so nothing was shown"
+    log = Counter[str]()
+    decoder = await open_decoder(settings)
+    async for one in recorded(settings, decoder, await ranges_now(settings, ["profiles", "decisions"])):
+        if isinstance(one.event, UserRegistered):
+            log[one.event.user_id] += 1
+        if isinstance(one.event, RecommendationServed):
+            log[one.event.decision_id] += 1
+    assert {user: log[user] for user in told.users} == dict.fromkeys(told.users, 1)
+    assert {decision: log[decision] for decision in told.decisions} == dict.fromkeys(told.decisions, 1)
+    kept = history_ids(settings)
+    assert {one: kept[one] for one in told.interactions} == dict.fromkeys(told.interactions, 1)
+    for projection in declared():
+        comparison = await verify(settings, projection)
+        assert comparison.equal, comparison
+
+
+async def crashed(stack: Stack, name: str) -> None:
+    """End one at once, let the clients feel it, and start it again."""
+    await asyncio.sleep(BETWEEN_S)
+    await asyncio.to_thread(stack.kill, name)
+    await asyncio.sleep(1)
+    await asyncio.to_thread(stack.up, [name])
+
+
+async def caught_up(settings: Settings) -> None:
+    """Wait until every read model has read everything."""
+    deadline = time.monotonic() + CATCH_UP_S
+    async with Api(settings) as api:
+        while True:
+            models = (await api.query("/projections")).body
+            behind = [one for one in models if one["lag_events"] or one["state"] != "running"]
+            if not behind:
+                return
+            assert time.monotonic() < deadline, behind
+            await asyncio.sleep(0.5)
+
+
+def history_ids(settings: Settings) -> Counter[str]:
+    """How often each interaction is in the published table."""
+    table = f'"{settings.postgres.db_schema}".user_history'
+    with psycopg.connect(settings.postgres.dsn.get_secret_value()) as connection:
+        return Counter(str(row[0]) for row in connection.execute(f"SELECT event_id FROM {table}".encode()))
