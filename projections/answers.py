@@ -190,7 +190,7 @@ class Deployment(BaseModel):
     model: str
     version: int | None
     artifact_sha256: str | None
-    step: Literal["requested", "validated", "loaded", "promoted", "completed", "aborted", "rolledback", "rolled_back"]
+    step: Literal["requested", "validated", "loaded", "promoted", "completed", "aborted", "rolled_back"]
     rollback_to: int | None
     requested_by: str | None
     requested_at: datetime | None

@@ -315,3 +315,32 @@ async def _equals(database: Database, query: str, value: Any) -> bool:
 
 async def _is(value: bool) -> bool:
     return value
+
+
+async def test_a_new_version_takes_over_when_it_has_caught_up(
+    database: Database, writer: FactWriter, projector: StartProjector
+) -> None:
+    """Readers see the old rows until the new ones are complete, also when the columns change."""
+    running = projector(popularity.VIEW)
+    await append(writer, *(viewed("ana", f"i{n}") for n in range(5)))
+    await eventually(counted(database, "popularity", 5))
+    await running.stop()
+    changed = replace(
+        popularity.VIEW,
+        version=2,
+        table="item_id text PRIMARY KEY, met bigint NOT NULL",
+        apply="""
+            INSERT INTO {table} AS old (item_id, met) SELECT item_id, count(*) FROM batch GROUP BY item_id
+            ON CONFLICT (item_id) DO UPDATE SET met = old.met + excluded.met
+        """,
+        indexes=(),
+    )
+    projector(changed)
+    await eventually(lambda: _has_column(database, "popularity", "met"))
+    assert await scalar(database, "SELECT sum(met) FROM popularity") == 5
+    assert await scalar(database, "SELECT sum(interactions) FROM popularity_v1") == 5
+
+
+async def _has_column(database: Database, table: str, column: str) -> bool:
+    query = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()"
+    return bool(await scalar(database, f"{query} AND table_name = '{table}' AND column_name = '{column}'") == 1)
