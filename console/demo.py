@@ -28,6 +28,7 @@ MODEL = "movies"
 KNOWN_USER = "42"
 ALGORITHMS: dict[str, dict[str, str]] = {"popularity": {}, "item-to-item": {}, "ease": {}}
 QUALITY = "ndcg@10"
+SHOWN = 5
 
 
 def demo(
@@ -35,7 +36,7 @@ def demo(
 ) -> None:
     """Show the whole way on real servers with MovieLens-100K, from an HTTP command to an answer explained."""
     settings = Settings()
-    story = Story(Console(record=picture is not None))
+    story = Story(Console(record=picture is not None, width=120 if picture is not None else None))
     story.console.print(
         Panel.fit(
             "[bold]Retrace[/]: machine-learning services whose every decision can be retraced.\n"
@@ -183,7 +184,8 @@ class Demo:
     async def _verify(self, version: dict[str, Any]) -> None:
         verification = await verify_run(self.settings, version["run_id"], self.story)
         self.story.steps[-1].outcome += ", identical" if verification.identical else ", NOT identical"
-        self.story.console.print(verification.table())
+        if not verification.identical:
+            self.story.console.print(verification.table())
 
     async def _look_around(self, api: Api) -> None:
         with self.story.step("search the catalogue for 'star wras'") as step:
@@ -255,8 +257,8 @@ async def _served_by_model(api: Api, user_id: str, version: int) -> dict[str, An
 
 
 def _table(decision: dict[str, Any], titles: dict[str, str]) -> Table:
-    table = Table(title=f"decision {decision['decision_id']}", title_justify="left", show_header=False)
-    for rank, item in enumerate(decision["items"][:5], start=1):
+    table = Table(show_header=False)
+    for rank, item in enumerate(decision["items"][:SHOWN], start=1):
         table.add_row(str(rank), titles.get(item["item_id"], item["item_id"]), f"{item['score']:.3f}")
     return table
 

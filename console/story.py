@@ -53,7 +53,7 @@ class Story:
             try:
                 yield step
             except BaseException:
-                self.console.print(f"[red]✗[/] {title}")
+                self.console.print(f"[red]✗[/] {title}", highlight=False)
                 raise
             finally:
                 step.seconds = time.perf_counter() - started
@@ -79,4 +79,5 @@ def _bar(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
