@@ -1,7 +1,7 @@
 """Record batches as the brokers keep them, asked for directly: the way of a replay, which needs no consumer group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +116,7 @@ async def _ask(client: AIOKafkaClient, settings: Settings, part: OffsetRange, of
             aborted, data = await _once(client, settings, part, offset)
             blocks = list(split(data))
             if blocks:
-                return _Answer([b for b in blocks if _stands(b, part, aborted)], blocks[-1].next_offset)
+                return _Answer(list(_standing(blocks, part, aborted)), blocks[-1].next_offset)
         except OffsetOutOfRangeError as fault:
             raise Invalid(f"offset {offset} of {name_of(part)} is not in the log", code="range_outside_log") from fault
         except FINAL as fault:
@@ -146,11 +146,25 @@ async def _once(
     return [], b""
 
 
-def _stands(block: Block, part: OffsetRange, aborted: Sequence[tuple[int, int]]) -> bool:
-    """Whether a block holds records of the range: not a transaction's end, nor of one that was aborted."""
-    if block.is_control or block.last_offset < part.first or block.base_offset >= part.end:
-        return False
-    return not (block.is_transactional and any(block.producer_id == p and block.base_offset >= f for p, f in aborted))
+def _standing(blocks: Sequence[Block], part: OffsetRange, aborted: Sequence[tuple[int, int]]) -> Iterator[Block]:
+    """The blocks that hold records of the range: no ends of transactions, and nothing of those that were aborted.
+
+    Args:
+        aborted: producer id and first offset of each aborted transaction. It lasts until the producer's next marker.
+    """
+    starts = sorted(aborted, key=lambda one: one[1])
+    failing: set[int] = set()
+    for block in blocks:
+        while starts and starts[0][1] <= block.last_offset:
+            failing.add(starts.pop(0)[0])
+        if block.is_control:
+            failing.discard(block.producer_id)
+        elif not (block.is_transactional and block.producer_id in failing) and _overlaps(block, part):
+            yield block
+
+
+def _overlaps(block: Block, part: OffsetRange) -> bool:
+    return block.last_offset >= part.first and block.base_offset < part.end
 
 
 def name_of(part: OffsetRange) -> str:

@@ -141,7 +141,6 @@ def framed(schema_id: int, schema: Any, fields: dict[str, Any]) -> bytes:
 
 def test_void_records_do_not_count() -> None:
     """The rule of the offset-checked append holds for columns, and a record without the header is void too."""
-    known = codec()
     consent = next(c for c in contracts().values() if c.name == "ConsentGiven")
     value = framed(IDS[consent.full_name], consent.full_name, {"user_id": "u", "purpose": "training"})
     raws = [
@@ -152,18 +151,12 @@ def test_void_records_do_not_count() -> None:
     ]
     rows = frame.of_blocks(batches(raws, 2, 0), columns.HEADERS)
     assert columns.counting(rows, PROFILES)["offset"].to_list() == [7, 10] == [r.offset for r in raws if r.counts]
-    assert known
 
 
 @pytest.mark.parametrize("place", [0, 3, 9])
 def test_a_value_that_does_not_fit_is_named_by_its_position(place: int) -> None:
     """One broken event among many: the message says which, and the others are not shifted silently."""
     known = codec()
-    good = framed(
-        IDS["retrace.interactions.RatingRecorded"],
-        "retrace.interactions.RatingRecorded",
-        {"user_id": "b", "item_id": "j", "rating": 4.0, "rated_at": datetime(2026, 1, 1, tzinfo=UTC)},
-    )
     consent = next(c for c in contracts().values() if c.name == "ConsentGiven")
     fine = framed(IDS[consent.full_name], consent.full_name, {"user_id": "u", "purpose": "training"})
     raws = [raw(INTERACTIONS, i, fine[:7] if i == place else fine, ()) for i in range(10)]
@@ -172,7 +165,6 @@ def test_a_value_that_does_not_fit_is_named_by_its_position(place: int) -> None:
     longer = [raw(INTERACTIONS, i, fine + fine if i == place else fine, ()) for i in range(10)]
     tables = columns.events(frame.of_raws(longer, columns.HEADERS), INTERACTIONS, 2, known)
     assert as_rows(tables) == [(r.offset, *known.decode_fields(fine)) for r in longer]
-    assert known.decode_fields(good)
 
 
 def test_missing_keys_and_values() -> None:
