@@ -21,6 +21,8 @@ LAST_STEPS = ("completed", "rolled_back")
 Json = dict[str, Any]
 
 console = Console(highlight=False)
+SHOWN_METRICS = ("ndcg@10", "recall@10")
+"""Metrics of the overview; the query API has them all, by segment too."""
 
 
 def deploy(
@@ -35,7 +37,7 @@ def deploy(
 
 
 def models(model: Annotated[str | None, typer.Argument(help="one model; all when left out")] = None) -> None:
-    """The registered versions with their metrics, and which one serves."""
+    """The registered versions with their main metrics, and which one serves."""
     for one in asyncio.run(_models(model)):
         console.print(_versions(one))
 
@@ -136,12 +138,11 @@ async def _models(model: str | None) -> list[Json]:
 
 def _versions(model: Json) -> Table:
     live = (model["live"] or {}).get("version")
-    metrics = sorted({name for one in model["versions"] for name in one["metrics"]})
-    table = Table("", "version", "algorithm", *metrics, "artifact", "registered", title=model["model"])
+    table = Table("", "version", "algorithm", *SHOWN_METRICS, "artifact", "registered", title=model["model"])
     for one in model["versions"]:
         mark = "[green]live[/]" if one["version"] == live else "retired" if one["retired"] else ""
-        values = [f"{one['metrics'][name]:.4g}" if name in one["metrics"] else "" for name in metrics]
-        known = (one["artifact_sha256"][:12], str(one["registered_at"])[:19])
+        values = [f"{one['metrics'][name]:.4g}" if name in one["metrics"] else "" for name in SHOWN_METRICS]
+        known = (one["artifact_sha256"][:8], str(one["registered_at"])[:16])
         table.add_row(mark, str(one["version"]), one["algorithm"], *values, *known)
     return table
 

@@ -1,5 +1,6 @@
 """`retrace up | status | down | logs`: the servers and services of this machine."""
 
+import shlex
 import time
 from collections import deque
 from contextlib import AbstractContextManager, nullcontext
@@ -68,9 +69,17 @@ def down(names: Names = None) -> None:
         Stack(Settings()).down(names, progress=board.note)
 
 
-def status(names: Names = None) -> None:
+def status(
+    names: Names = None,
+    export: Annotated[bool, typer.Option("--export", help="print the addresses as shell variables instead")] = False,
+) -> None:
     """Show how each one is; exit with 1 when something is down."""
     statuses = Stack(Settings()).status(names)
+    if export:
+        for one in statuses:
+            if one.address:
+                typer.echo(f"{one.name.upper()}={shlex.quote(one.address)}")
+        return
     _show(statuses)
     if any(is_down(one) for one in statuses):
         raise typer.Exit(1)
