@@ -59,6 +59,11 @@ async def ensure(
     )
 
 
+async def forget(connection: AsyncConnection[Any], view: str, version: int) -> None:
+    """Begin again everywhere: what the checkpoints stood for is gone."""
+    await connection.execute("DELETE FROM projection_offsets WHERE view = %s AND version = %s", (view, version))
+
+
 async def load(connection: AsyncConnection[Any], view: str, version: int) -> dict[str, dict[int, int]]:
     """Next offset by topic and partition."""
     rows = await connection.execute(

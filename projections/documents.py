@@ -50,10 +50,12 @@ class Documents:
         self._client = client
         self._reads = frozenset(index.reads)
 
+    async def exists(self) -> bool:
+        """Whether the runner's alias shows an index."""
+        return bool(await self._client.indices.exists(index=self.alias))
+
     async def create(self, physical: str | None = None) -> None:
-        """Make the index where the name is missing, as the target of the runner's alias unless it has another name."""
-        if await self._client.indices.exists(index=physical or self.alias):
-            return
+        """Make the index, as the target of the runner's alias unless it is given another name."""
         aliases: dict[str, Any] = {} if physical else {self.alias: {}}
         try:
             await self._client.indices.create(
@@ -63,8 +65,19 @@ class Documents:
                 aliases=aliases,
             )
         except BadRequestError as fault:
-            if fault.error != "resource_already_exists_exception":
+            if fault.error != "resource_already_exists_exception":  # another runner was quicker
                 raise
+
+    async def live(self) -> str:
+        """The index behind the runner's alias.
+
+        Raises:
+            Broken: there is not exactly one.
+        """
+        found = await self.targets(self.alias)
+        if len(found) != 1:
+            raise Broken(f"alias {self.alias} shows {found or 'no index'}: remove it, and the projector makes it anew")
+        return found[0]
 
     async def targets(self, alias: str) -> list[str]:
         """Indices behind an alias."""
@@ -75,7 +88,7 @@ class Documents:
 
     async def give_way(self, fresh: str) -> None:
         """Let another index be written to and, where this one is, be published; this one is gone afterwards."""
-        (live,) = await self.targets(self.alias)
+        live = await self.live()
         shown = live in await self.targets(self.published)
         aliases = [self.alias, self.published] if shown else [self.alias]
         await self._client.indices.update_aliases(

@@ -88,8 +88,11 @@ class Lane:
 
     async def rest(self) -> None:
         """There is nothing to read: show a new version to its readers once all of its lanes have come this far."""
-        if self.standing.rests(self.topic) and await self._writer.publish():
-            log.info("published", view=self.projection.name, version=self.projection.version)
+        try:
+            if self.standing.rests(self.topic) and await self._writer.publish():
+                log.info("published", view=self.projection.name, version=self.projection.version)
+        except Broken as fault:
+            self.stop(fault)
 
     def stop(self, fault: Exception) -> None:
         """Give up, visibly."""

@@ -1,12 +1,14 @@
 """The tables of views in PostgreSQL: how they are made, and how a batch comes into them."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, sql
 
 from projections import checkpoint
+from projections.faults import Broken
 from projections.staging import columns, row_maker
 from projections.view import View
 from schemas.envelope import Recorded
@@ -49,12 +51,17 @@ class Table:
         parts = [sql.SQL(part) for part in text.split("{table}")]
         return sql.Composed([sql.SQL("") + parts[0], *(self.identifier + part for part in parts[1:])])
 
-    async def create(self, connection: AsyncConnection[Any]) -> None:
-        """Make the table, its indexes and its table of ids where they are missing."""
+    async def create(self, connection: AsyncConnection[Any]) -> bool:
+        """Make the table, its indexes and its table of ids where they are missing; whether they were.
+
+        Raises:
+            Broken: the table that is there was made from other columns.
+        """
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (checkpoint.SETUP_LOCK,))
-            if await self.exists(connection):
-                return
+            if (mark := await self._mark(connection)) is not None:
+                self._check(mark)
+                return False
             await connection.execute(self.statement(f"CREATE TABLE {{table}} ({self.view.table})"))
             for index in self.view.indexes:
                 await connection.execute(self.statement(f"CREATE INDEX ON {{table}} {index}"))
@@ -62,13 +69,32 @@ class Table:
                 await connection.execute(
                     sql.SQL("CREATE TABLE {} (key text, event_id uuid, PRIMARY KEY (key, event_id))").format(self.seen)
                 )
+            comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(self.identifier, sql.Literal(self._declared))
+            await connection.execute(comment)
+            return True
 
-    async def exists(self, connection: AsyncConnection[Any]) -> bool:
-        """Whether it has been made."""
+    @property
+    def _declared(self) -> str:
+        """Mark of the columns, kept as the table's comment."""
+        return sha256(" ".join(self.view.table.split()).encode()).hexdigest()
+
+    async def _mark(self, connection: AsyncConnection[Any]) -> str | None:
+        """Mark of the table that is there; None when there is none."""
         rows = await connection.execute(
-            "SELECT 1 FROM pg_tables WHERE schemaname = %s AND tablename = %s", (self.schema, self.name)
+            """SELECT coalesce(obj_description(c.oid, 'pg_class'), '') AS mark FROM pg_class c
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'r'""",
+            (self.schema, self.name),
         )
-        return await rows.fetchone() is not None
+        row = await rows.fetchone()
+        return None if row is None else str(row["mark"])
+
+    def _check(self, mark: str) -> None:
+        if mark != self._declared:
+            raise Broken(
+                f"the table of {self.view.name} was made from other columns than version {self.view.version} declares: "
+                "give the changed declaration the next version"
+            )
 
     async def drop(self, connection: AsyncConnection[Any]) -> None:
         """Remove it and its table of ids."""

@@ -63,6 +63,9 @@ class _Connected:
         self._held = await connect(self._settings, f"projector {self._projection.name}")
         await checkpoint.prepare(self._held, self._schema)
 
+    async def _forget(self) -> None:
+        await checkpoint.forget(self._connection, self._projection.name, self._projection.version)
+
     async def _fence(self, batch: Batch) -> None:
         await checkpoint.fence(self._connection, self._projection.name, self._projection.version, batch)
 
@@ -89,7 +92,9 @@ class TableWriter(_Connected):
             await self._reconnect()
             # A commit that a crash of the server undoes takes its checkpoint along: waiting for the disk buys nothing.
             await self._connection.execute("SET synchronous_commit = off")
-            await self._table.create(self._connection)
+            async with self._connection.transaction():
+                if await self._table.create(self._connection):
+                    await self._forget()
             await self._table.stage_in(self._connection)
             if await self._table.published_version(self._connection) is None:
                 await self._table.publish(self._connection)
@@ -124,7 +129,9 @@ class DocumentWriter(_Connected):
         """See `Writer`."""
         with translated(self._projection.name):
             await self._reconnect()
-            await self._documents.create()
+            if not await self._documents.exists():
+                await self._forget()
+                await self._documents.create()
             if not await self._documents.targets(self._documents.published):
                 await self._show()
             return await self._reached(topic, partitions)
@@ -147,8 +154,7 @@ class DocumentWriter(_Connected):
             return True
 
     async def _show(self) -> None:
-        (target,) = await self._documents.targets(self._documents.alias)
-        await self._documents.point(self._documents.published, target)
+        await self._documents.point(self._documents.published, await self._documents.live())
 
 
 def _version(physical: str) -> int:

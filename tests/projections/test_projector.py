@@ -344,3 +344,36 @@ async def test_a_new_version_takes_over_when_it_has_caught_up(
 async def _has_column(database: Database, table: str, column: str) -> bool:
     query = "SELECT count(*) FROM information_schema.columns WHERE table_schema = current_schema()"
     return bool(await scalar(database, f"{query} AND table_name = '{table}' AND column_name = '{column}'") == 1)
+
+
+async def test_what_was_removed_by_hand_is_folded_again(
+    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
+) -> None:
+    """A checkpoint without its table or index would be a read model that is empty and says that it is complete."""
+    running = projector(popularity.VIEW, decisions_search.INDEX)
+    event = served("d1")
+    await writer.append(event, meta_of(event, "ana"))
+    await append(writer, viewed("ana"))
+    await eventually(counted(database, "popularity", 1))
+    await eventually(lambda: _equals(database, SEARCH_REACHED, 1))
+    await running.stop()
+    await database.execute("DROP TABLE popularity_v1, popularity_v1_seen CASCADE")
+    async with make_elastic(settings) as client:
+        await client.indices.delete(index=index_name(settings, "decisions_search_v1_1"))
+        projector(popularity.VIEW, decisions_search.INDEX)
+        await eventually(counted(database, "popularity", 1))
+        await eventually(lambda: _equals(database, SEARCH_REACHED, 1))
+        assert await _documents(client, settings) == 1
+
+
+async def test_columns_changed_without_a_new_version_stop_the_view(
+    database: Database, writer: FactWriter, projector: StartProjector
+) -> None:
+    """The old table would be filled by a statement that was written for another."""
+    running = projector(popularity.VIEW)
+    await append(writer, viewed("ana"))
+    await eventually(counted(database, "popularity", 1))
+    await running.stop()
+    again = projector(replace(popularity.VIEW, table=popularity.VIEW.table + ", more text"))
+    await eventually(lambda: _is("next version" in str(again.health.report())))
+    assert not again.health.ready
