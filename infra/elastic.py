@@ -6,13 +6,17 @@ from infra.settings import Settings
 
 
 def make_elastic(settings: Settings, *, timeout_s: float = 30) -> AsyncElasticsearch:
-    """A client, to be used with `async with`. It does not retry: whoever calls knows whether that is safe."""
+    """A client, to be used with `async with`.
+
+    A request that a broken connection swallowed is sent again: what we ask may be asked twice, since documents carry
+    external versions. A request that only takes long is not.
+    """
     key = settings.elastic.api_key
     return AsyncElasticsearch(
         settings.elastic.url,
         api_key=key.get_secret_value() if key else None,
         request_timeout=timeout_s,
-        max_retries=0,
+        max_retries=2,
         retry_on_timeout=False,
     )
 
