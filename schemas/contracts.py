@@ -2,7 +2,8 @@
 
 Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the
 record key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every
-decided topic), and per field `pii`, `generated` (the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
+decided topic), and per field `pii`, `generated` (the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`,
+`maximum`.
 """
 
 import json
