@@ -79,7 +79,9 @@ class ParquetFolder:
         """Append to the type's file."""
         arrow = table.to_arrow()
         if name not in self._writers:
-            self._writers[name] = pq.ParquetWriter(self._folder / f"{name}.parquet", arrow.schema, compression="zstd")
+            self._writers[name] = pq.ParquetWriter(
+                self._folder / f"{name}.parquet", arrow.schema, compression="zstd", use_dictionary=False
+            )
             self._hashes[name] = ContentHash(dict(table.schema))
             self.files += 1
         self._writers[name].write_table(arrow, row_group_size=ROW_GROUP)

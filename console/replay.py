@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from console.export import Export, JsonLines, ParquetFolder
 from infra.kafka.ranges import ranges_between
 from infra.kafka.records import Decoder
-from infra.kafka.replay import Progress
+from infra.kafka.replay import Progress, Tables
 from infra.kafka.replay import replay as read
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -58,15 +58,24 @@ async def _replay(
     ranges = await chosen_ranges(settings, topic, *bounds)
     started = time.perf_counter()
     with export, _bar(sum(part.end - part.first for part in ranges)) as report:
+        writing: asyncio.Task[None] | None = None  # one piece is written while the next is read and decoded
         async for tables in read(settings, decoder, ranges, types=types, keys=keys, report=report):
-            for name, table in tables.items():
-                export.write(name, table)
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(asyncio.to_thread(_write, export, tables))
+        if writing is not None:
+            await writing
         export.finish(ranges, {"types": list(types or ()), "keys": list(keys or ())})
     seconds = time.perf_counter() - started
     console.print(
         f"{export.events:,} events in {seconds:.2f} s, {export.events / seconds:,.0f}/s, "
         f"{export.files} files, content {export.sha256}"
     )
+
+
+def _write(export: Export, tables: Tables) -> None:
+    for name, table in tables.items():
+        export.write(name, table)
 
 
 async def chosen_ranges(settings: Settings, topic: str, first: str | None, end: str | None) -> list[OffsetRange]:
