@@ -149,7 +149,7 @@ class World:
         return events or [CommandAccepted(**named)]
 
     def _do(self, job: Job, fails: bool) -> Any:
-        said = {"model": MODEL, "deployment_id": job.deployment_id}
+        said: Any = {"model": MODEL, "deployment_id": job.deployment_id}
         match job.task:
             case "validate":
                 return ReportValidation(**said, ok=not fails, reason="bad hash" if fails else "")
