@@ -15,7 +15,6 @@ from infra.kafka.append import Entry
 from infra.kafka.records import Raw
 from schemas.codec import Codec
 from schemas.contracts import contracts
-from schemas.deadletters import RecordDeadLettered
 from schemas.envelope import Meta
 from schemas.errors import Conflict, Incompatible, Problem, TooLarge
 from schemas.outcomes import CommandAccepted, CommandRejected, CommandRepeated
@@ -34,7 +33,7 @@ class Group:
     Attributes:
         entries: the batch.
         answered: type of the first event of each answer, for the metrics.
-        letters: commands that could not be read or decided, for the dead letters.
+        letters: commands that could not be read or decided, and why.
     """
 
     aggregate: Aggregate[Any, Any, Any]
@@ -43,7 +42,7 @@ class Group:
     max_bytes: int = MAX_BATCH_BYTES
     entries: list[Entry] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
-    letters: list[RecordDeadLettered] = field(default_factory=list)
+    letters: list[tuple[Raw, Problem]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._aggregates: dict[str, Versioned] = {}
@@ -122,7 +121,7 @@ class Group:
         )
         added = self._add(raw, meta, [rejected])
         if added and problem.status >= 500:
-            self.letters.append(_letter(raw, problem))
+            self.letters.append((raw, problem))
         return added
 
     def _add(self, raw: Raw, meta: Meta, events: Sequence[Any]) -> bool:
@@ -194,17 +193,3 @@ def _meta_of(raw: Raw) -> Meta:
             subject=raw.key,
             time=datetime.fromtimestamp(raw.timestamp_ms / 1000, UTC),
         )
-
-
-def _letter(raw: Raw, problem: Problem) -> RecordDeadLettered:
-    return RecordDeadLettered(
-        consumer="processor",
-        topic=raw.topic.name,
-        partition=raw.partition,
-        offset=raw.offset,
-        key=raw.key,
-        headers=dict(raw.headers),
-        value=raw.value or b"",
-        code=problem.code,
-        cause=problem.detail,
-    )

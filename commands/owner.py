@@ -12,15 +12,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from commands.aggregate import Aggregate
 from commands.inbox import Inbox
-from commands.letters import letter_meta
 from commands.log import DecidedLog
 from commands.state import PartitionState
 from commands.writer import Append, Ask, Bury, Read, Take, write
 from infra.health import Health
 from infra.kafka.append import Landed, Page, Unknown
-from infra.kafka.facts import FactWriter
+from infra.kafka.deadletters import Letters
 from infra.kafka.records import Decoder, Raw
-from infra.telemetry import DEAD_LETTERS
 from schemas.errors import Incompatible, Problem
 
 DECIDED = Counter(
@@ -69,7 +67,7 @@ class Owner:
     partition: int
     log: DecidedLog
     decoder: Decoder
-    letters: FactWriter
+    letters: Letters
     health: Health
     flow: Flow
     inbox: Inbox = field(default_factory=Inbox)
@@ -152,9 +150,8 @@ class Owner:
         return raws
 
     async def _bury(self, ask: Bury) -> None:
-        for letter in ask.letters:
-            DEAD_LETTERS.labels("processor", letter.code).inc()
-            await self.letters.append(letter, letter_meta(letter))
+        for raw, problem in ask.letters:
+            await self.letters.write("processor", raw, problem)
 
     async def _append(self, ask: Append) -> Landed | Unknown:
         group = ask.group

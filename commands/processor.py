@@ -19,6 +19,7 @@ from commands.state import PartitionState
 from infra.discover import discover
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
+from infra.kafka.deadletters import DeadLetters, Letters
 from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, from_aiokafka
@@ -44,15 +45,15 @@ async def work(settings: Settings, health: Health) -> None:
     """Answer commands until cancelled."""
     health.failed("group", "joining")
     decoder = await open_decoder(settings)
-    async with FactWriter(settings, decoder.codec) as letters, batch_producer(settings) as producer:
-        await Processor(settings, health, decoder, producer, letters).run()
+    async with FactWriter(settings, decoder.codec) as writer, batch_producer(settings) as producer:
+        await Processor(settings, health, decoder, producer, DeadLetters(writer)).run()
 
 
 class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
     """A member of the group, with one `Owner` for each partition that it is assigned."""
 
     def __init__(
-        self, settings: Settings, health: Health, decoder: Decoder, producer: AIOKafkaProducer, letters: FactWriter
+        self, settings: Settings, health: Health, decoder: Decoder, producer: AIOKafkaProducer, letters: Letters
     ) -> None:
         self._settings = settings
         self._health = health

@@ -13,7 +13,7 @@ from commands.group import Group
 from commands.state import PartitionState
 from infra.kafka.append import Landed, Page, Unknown
 from infra.kafka.records import Decoder, Raw
-from schemas.deadletters import RecordDeadLettered
+from schemas.errors import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Take:
 class Bury:
     """Keep commands that could not be understood; to be answered when that is durable."""
 
-    letters: Sequence[RecordDeadLettered]
+    letters: Sequence[tuple[Raw, Problem]]
 
 
 @dataclass(frozen=True, slots=True)

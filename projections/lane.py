@@ -3,8 +3,8 @@
 import structlog
 from prometheus_client import Counter, Histogram
 
+from infra.kafka.deadletters import Letters
 from projections.batch import Batch
-from projections.deadletters import Letters
 from projections.faults import Broken, Unfit
 from projections.standing import Standing
 from projections.view import Projection

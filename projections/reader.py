@@ -9,11 +9,11 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from infra.kafka.consumer import make_consumer
+from infra.kafka.deadletters import Letters
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from projections.batch import Batch
-from projections.deadletters import Letters
 from schemas.envelope import Recorded
 from schemas.errors import Incompatible, Unavailable
 

@@ -17,13 +17,13 @@ import projections.views
 from infra.discover import discover
 from infra.elastic import make_elastic
 from infra.health import Health
+from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from projections.batch import Batch
 from projections.checkpoint import Overtaken
-from projections.deadletters import DeadLetters
 from projections.lane import Lane, cohorts, waits
 from projections.reader import Reader, open_reader
 from projections.standing import Standing

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import faust
 import structlog
@@ -22,14 +22,14 @@ import streams.stages
 from infra.discover import discover
 from infra.health import Health
 from infra.kafka.consumer import group_id
+from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, Raw
 from infra.kafka.topics import logical, physical
 from infra.registry.enlist import open_decoder
 from infra.settings import KafkaSettings, Settings
-from infra.telemetry import DEAD_LETTERS, LAG
+from infra.telemetry import LAG
 from schemas.contracts import contracts
-from schemas.deadletters import RecordDeadLettered
 from schemas.envelope import Meta, Recorded
 from schemas.errors import Incompatible, Unavailable
 from schemas.topics import TOPICS
@@ -43,7 +43,6 @@ SETTLE_EVERY_S = 0.2
 KEEP_EVERY_S = 5.0
 MOST_WAITING = 5_000
 STOP_TIMEOUT_S = 10.0
-DEAD_LETTER_IDS = UUID("0a3ad1f4-7c36-5a7e-8f5a-3b8f8a8c2e11")
 
 log = structlog.get_logger()
 
@@ -75,6 +74,7 @@ class Worker:
         self._health = health
         self._decoder = decoder
         self._writer = writer
+        self._letters = DeadLetters(writer)
         self._keeper = keeper
         self._fold = fold
         self._unacknowledged: list[Any] = []
@@ -144,24 +144,8 @@ class Worker:
             await self._decoder.learn([raw])
             return self._decoder.decode(raw)
         except Incompatible as fault:
-            await self._bury(raw, fault)
+            await self._letters.write(CONSUMER, raw, fault)
             return None
-
-    async def _bury(self, raw: Raw, fault: Incompatible) -> None:
-        log.error("record cannot be read", position=str(raw.position), code=fault.code, cause=fault.detail)
-        DEAD_LETTERS.labels(CONSUMER, fault.code).inc()
-        letter = RecordDeadLettered(
-            consumer=CONSUMER,
-            topic=raw.topic.name,
-            partition=raw.partition,
-            offset=raw.offset,
-            key=raw.key,
-            headers=dict(raw.headers),
-            value=raw.value or b"",
-            code=fault.code,
-            cause=fault.detail,
-        )
-        await self._writer.append(letter, self._meta(letter, raw.key, uuid5(DEAD_LETTER_IDS, str(raw.position))))
 
     async def _tell(self) -> None:
         """Append what the stages have to say; now and then keep the state and acknowledge what it includes."""

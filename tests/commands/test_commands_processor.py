@@ -22,6 +22,7 @@ from infra.health import Health
 from infra.kafka.append import Entry, Landed
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.consumer import make_consumer
+from infra.kafka.deadletters import DeadLetters, Letters
 from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, Raw, from_aiokafka
@@ -91,7 +92,7 @@ class Open:
 
 
 @asynccontextmanager
-async def owner(settings: Settings, decoder: Decoder, letters: FactWriter) -> AsyncIterator[Owner]:
+async def owner(settings: Settings, decoder: Decoder, letters: Letters) -> AsyncIterator[Owner]:
     """An owner of profiles/0, with a connection of its own as a process of its own would have."""
     async with batch_producer(settings) as producer:
         log = KafkaLog(settings, producer, TOPICS["profiles"], 0)
@@ -108,9 +109,9 @@ async def test_two_owners_of_one_partition_answer_each_command_once(one_partitio
     decoder = await open_decoder(one_partition)
     async with (
         CommandSender(one_partition, decoder.codec) as sender,
-        FactWriter(one_partition, decoder.codec) as letters,
-        owner(one_partition, decoder, letters) as first,
-        owner(one_partition, decoder, letters) as second,
+        FactWriter(one_partition, decoder.codec) as writer,
+        owner(one_partition, decoder, DeadLetters(writer)) as first,
+        owner(one_partition, decoder, DeadLetters(writer)) as second,
     ):
         for number in range(60):
             await sender.send(*registration(f"u{number % 40}"))

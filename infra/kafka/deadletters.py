@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Protocol
-from uuid import NAMESPACE_URL, uuid5
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -12,6 +12,8 @@ from infra.telemetry import DEAD_LETTERS
 from schemas.deadletters import RecordDeadLettered
 from schemas.envelope import Meta
 from schemas.errors import Problem
+
+NAMESPACE = UUID("1d8f0c37-2f27-5c0b-8a55-3f0f1f6a7c90")
 
 log = structlog.get_logger()
 
@@ -55,9 +57,9 @@ class DeadLetters:
 
 def _meta(reader: str, raw: Raw) -> Meta:
     return Meta(
-        id=uuid5(NAMESPACE_URL, f"{reader}/{raw.position}"),
+        id=uuid5(NAMESPACE, f"{reader}/{raw.position}"),
         type=RecordDeadLettered.AVRO,
-        source="projector",
+        source=f"retrace/{reader}",
         subject=raw.key,
         time=datetime.now(UTC),
     )
