@@ -82,7 +82,7 @@ async def write_side(corner: Settings) -> AsyncIterator[WriteSide]:
     tasks = [asyncio.create_task(processor.work(corner, Health("processor"))), asyncio.create_task(server.serve())]
     try:
         async with asyncio.timeout(60):
-            while not (server.started and health.ready):  # noqa: ASYNC110
+            while not (server.started and health.ready):
                 await asyncio.sleep(0.05)
         port = server.servers[0].sockets[0].getsockname()[1]
         async with aiohttp.ClientSession() as http:

@@ -34,7 +34,7 @@ async def test_the_api_says_503_and_why(nowhere: Settings) -> None:
     install(app, health)
     server = QuietServer(server_config(app, HttpSettings()))
     task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
+    while not server.started:
         await asyncio.sleep(0.02)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     async with aiohttp.ClientSession() as http:

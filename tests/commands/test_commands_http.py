@@ -107,7 +107,7 @@ async def test_an_answer_can_be_fetched_later(write_side: Any) -> None:
     answer = await write_side.call("POST", "/users", json={"user_id": new_id()}, headers={"prefer": "respond-async"})
     assert answer.status == 202
     async with asyncio.timeout(10):
-        while (status := await write_side.call("GET", answer.headers["location"])).body["outcome"] == "pending":  # noqa: ASYNC110
+        while (status := await write_side.call("GET", answer.headers["location"])).body["outcome"] == "pending":
             await asyncio.sleep(0.02)
     assert (status.body["outcome"], status.body["events"]) == ("accepted", ["UserRegistered"])
 

@@ -76,7 +76,7 @@ def answers(records: Sequence[Raw]) -> Counter[int | None]:
 async def until_answered(settings: Settings, topic: str, number: int, timeout_s: float = 60) -> list[Raw]:
     """The records of partition 0, as soon as that many commands are answered."""
     async with asyncio.timeout(timeout_s):
-        while len(answers(records := await written(settings, topic))) < number:  # noqa: ASYNC110
+        while len(answers(records := await written(settings, topic))) < number:
             await asyncio.sleep(0.2)
     return records
 
@@ -216,7 +216,7 @@ async def test_a_partition_is_as_healthy_as_it_says(one_partition: Settings) -> 
         await KafkaLog(one_partition, producer, TOPICS["profiles"], 0).append([entry])
     async with running(one_partition) as health:
         async with asyncio.timeout(30):
-            while "profiles/0" not in health.components or "reading" in health.components["profiles/0"].cause:  # noqa: ASYNC110
+            while "profiles/0" not in health.components or "reading" in health.components["profiles/0"].cause:
                 await asyncio.sleep(0.05)
         assert not health.ready
         assert "bad_framing" in health.components["profiles/0"].cause

@@ -98,5 +98,5 @@ async def test_a_full_queue_can_refuse_instead() -> None:
 
 async def _until(done: Callable[[], bool], timeout_s: float = 20) -> None:
     async with asyncio.timeout(timeout_s):
-        while not done():  # noqa: ASYNC110 - what is waited for is elsewhere
+        while not done():
             await asyncio.sleep(0.05)

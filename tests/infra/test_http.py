@@ -65,7 +65,7 @@ async def running(health: Health | None = None) -> AsyncIterator[aiohttp.ClientS
     """The service behind a client."""
     server = QuietServer(server_config(service(health or Health("films")), HttpSettings()))
     task = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110
+    while not server.started:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:

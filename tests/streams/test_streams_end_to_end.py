@@ -86,7 +86,7 @@ def _decoded(decoder: Decoder, record: Any, settings: Settings) -> Recorded:
 async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     """Wait until it is so."""
     async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.05)
 
 
@@ -119,7 +119,7 @@ async def test_interactions_become_trends_through_a_kill(settings: Settings, tmp
             await until(lambda: kept(settings) == len(given[0] + given[1]))
             told = len(await read_all(settings, decoder, "features"))
             await writer.append_all(given[2])
-            while len(await read_all(settings, decoder, "features")) == told:  # noqa: ASYNC110
+            while len(await read_all(settings, decoder, "features")) == told:
                 await asyncio.sleep(0.05)
             process.send_signal(signal.SIGKILL)
             await process.wait()

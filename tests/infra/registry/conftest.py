@@ -39,7 +39,7 @@ def memory_log() -> MemoryLog:
 
 async def until(ready: Callable[[], bool], timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
-        while not ready():  # noqa: ASYNC110
+        while not ready():
             await asyncio.sleep(0.02)
 
 
