@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -61,13 +62,15 @@ def _figure(key: str, name: str, unit: str, goal: Goal | None, runs: Sequence[fl
 
 async def _ask(api: Api, people: Sequence[str], sources: list[str], number: int) -> None:
     answer = await api.recommend(people[(number * 37) % len(people)], model=MODEL)
-    sources.append(answer.body["source"])
+    sources.append(f"{answer.body['source']} {answer.body['fallback_reason'] or ''}".strip())
 
 
 async def _measured(bench: Bench, api: Api, people: Sequence[str]) -> Sample:
     load, sources, recorded = await _recommended(bench.settings, partial(_ask, api, people), bench.sizes.load_s)
     for fault, times in load.faults.most_common(3):
         bench.say(f"  [red]{times} × {fault}[/]")
+    for source, times in Counter(sources).most_common():
+        bench.say(f"  {times} × {source}")
     share = 100 / max(1, len(sources))
     return load.summary() | {"by model": sources.count("model") * share, "recorded": recorded * share}
 
