@@ -183,7 +183,6 @@ class Demo:
 
     async def _verify(self, version: dict[str, Any]) -> None:
         verification = await verify_run(self.settings, version["run_id"], self.story)
-        self.story.steps[-1].outcome += ", identical" if verification.identical else ", NOT identical"
         if not verification.identical:
             self.story.console.print(verification.table())
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from console.api import Api
 from console.story import Story
-from inference.fitting import fit_on_log
+from inference.fitting import Fitted, fit_on_log
 from inference.runs import NO_RUNS, Run, evolve
 from inference.store import digest
 from infra.kafka.ranges import ranges_now
@@ -93,9 +93,15 @@ async def verify_run(settings: Settings, run_id: str, story: Story) -> Verificat
             seen = progress.done
 
         fitted = await fit_on_log(settings, decoder, run.ranges, run.algorithm, run.params, run.k, report)
-        step.outcome = f"{fitted.dataset.manifest.rows:,} rows"
-    manifest, was = fitted.dataset.manifest, run.outcome
-    rebuilt = _facts(manifest.sha256, manifest.rows, manifest.duplicates, digest(fitted.artifact), fitted.metrics)
+        verification = _compared(run_id, run.outcome, fitted)
+        verdict = "identical" if verification.identical else "NOT identical"
+        step.outcome = f"{fitted.dataset.manifest.rows:,} rows, {verdict}"
+    return verification
+
+
+def _compared(run_id: str, was: TrainingCompleted, now: Fitted) -> Verification:
+    manifest = now.dataset.manifest
+    rebuilt = _facts(manifest.sha256, manifest.rows, manifest.duplicates, digest(now.artifact), now.metrics)
     claimed = _facts(was.dataset_sha256, was.dataset_rows, was.duplicates, was.artifact_sha256, was.metrics)
     return Verification(run_id, claimed, rebuilt)
 
