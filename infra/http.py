@@ -22,7 +22,7 @@ from infra.telemetry import HTTP_SECONDS, PROBLEMS, READY
 from schemas.errors import Problem
 
 PROBLEM_JSON = "application/problem+json"
-PROBLEM_BASE = "https://retrace.dev/problems/"
+PROBLEM_BASE = "urn:retrace:problem:"
 CORRELATION_HEADER = "x-correlation-id"
 CORRELATION_ID = re.compile(rb"[!-~]{1,128}")
 
