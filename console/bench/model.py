@@ -30,6 +30,7 @@ async def serve_movies(bench: Bench, api: Api) -> list[str]:
     bench.say(f"  train and deploy {ALGORITHM}")
     run = await _trained(api)
     await _deployed(api, run)
+    await _caught_up(api)
     return sorted({rating.user_id for rating in ratings})
 
 
@@ -53,6 +54,15 @@ async def _deployed(api: Api, version: dict[str, Any]) -> None:
     }
     await api.command("POST", f"/models/{MODEL}/deployments", body)
     await until(api, f"/deployments/{body['deployment_id']}", "step", "completed", "rolled_back")
+
+
+async def _caught_up(api: Api) -> None:
+    """Wait for the read models: who has no history there yet is answered with what is popular."""
+    deadline = time.monotonic() + PATIENCE_S
+    while behind := [one["name"] for one in (await api.query("/projections")).body if one["lag_events"]]:
+        if time.monotonic() > deadline:
+            raise TimedOut(f"{', '.join(behind)} have not caught up after {PATIENCE_S} s")
+        await asyncio.sleep(0.2)
 
 
 async def until(api: Api, path: str, field: str, wanted: str, failed: str) -> dict[str, Any]:
