@@ -82,7 +82,7 @@ async def problem(response: aiohttp.ClientResponse) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(await response.read())
     assert document["status"] == response.status
     assert document["instance"] == response.url.path
-    assert document["type"].startswith("https://")
+    assert document["type"].startswith("urn:retrace:problem:")
     assert {"title", "detail", "code"} <= document.keys()
     return document
 
