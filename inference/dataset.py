@@ -1,7 +1,7 @@
 """A dataset is a manifest: which part of the log, what was left out, and the hash of what remained.
 
 The same ranges give the same rows and the same hash on any day and any machine: rows stand in log order, an id that
-comes again counts once, where it came first, and consent is read from the profiles as they stood at the stated offsets.
+a user's client sends again counts once, where it came first, and consent is read from the profiles as they stood at the stated offsets.
 """
 
 import json
@@ -52,7 +52,7 @@ class Manifest:
         silent_kinds: kinds of interaction left out.
         schema_ids: of the writers, as the registry has them.
         rows: interactions in the dataset.
-        duplicates: interactions left out because their id had come before.
+        duplicates: interactions left out because their id had come before from the same user.
         silent: interactions left out for their kind.
         withdrawn_users: users with no consent to training at the end of the profiles' ranges.
         withdrawn: interactions left out because of them.
@@ -162,7 +162,7 @@ class Sieve:
 
     def __init__(self, withdrawn: Collection[str]) -> None:
         self._withdrawn = sorted(withdrawn)
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
         self._schema_ids: set[int] = set()
         self._kept: list[pl.DataFrame] = []
         self._hash = ContentHash(COLUMNS)
@@ -171,7 +171,7 @@ class Sieve:
     def take(self, table: pl.DataFrame) -> None:
         """The next interactions in log order."""
         self._schema_ids |= set(table["_schema_id"].unique())
-        first = table.filter(self._first(table["_id"]))
+        first = table.filter(self._first(table["_id"], table["user_id"]))
         self._duplicates += len(table) - len(first)
         spoken = first.filter(~pl.col("kind").is_in(sorted(SILENT_KINDS)))
         self._silent += len(first) - len(spoken)
@@ -197,14 +197,15 @@ class Sieve:
         rows = pl.concat(self._kept) if self._kept else pl.DataFrame(schema=dict(COLUMNS))
         return Dataset(manifest, rows.rechunk())
 
-    def _first(self, ids: pl.Series) -> pl.Series:
-        """Whether each id comes for the first time. Ids of our own making (UUIDv7) cannot come twice."""
+    def _first(self, ids: pl.Series, users: pl.Series) -> pl.Series:
+        """Whether each id comes for the first time from its user. Ids of our own making (UUIDv7) cannot come twice."""
         chosen = ids.str.slice(14, 1) == "5"
         if not chosen.any():
             return pl.repeat(True, len(ids), eager=True)
-        return pl.Series([not own or self._is_new(one) for own, one in zip(chosen, ids, strict=True)], dtype=pl.Boolean)
+        rows = zip(chosen, zip(ids, users, strict=True), strict=True)
+        return pl.Series([not own or self._is_new(one) for own, one in rows], dtype=pl.Boolean)
 
-    def _is_new(self, one: str) -> bool:
+    def _is_new(self, one: tuple[str, str]) -> bool:
         if one in self._seen:
             return False
         self._seen.add(one)

@@ -92,9 +92,9 @@ def history(interactions: Iterable[Interaction], profile: Profile) -> tuple[str,
         return ()
     first: dict[UUID, Interaction] = {}
     for row in sorted(interactions, key=lambda row: row.offset):
-        if row.kind not in SILENT_KINDS:
-            first.setdefault(row.event_id, row)
-    oldest_first = sorted(first.values(), key=lambda row: (row.occurred_at, row.offset))
+        first.setdefault(row.event_id, row)
+    spoken = (row for row in first.values() if row.kind not in SILENT_KINDS)
+    oldest_first = sorted(spoken, key=lambda row: (row.occurred_at, row.offset))
     return tuple(row.item_id for row in oldest_first[-HISTORY_ROWS:])
 
 

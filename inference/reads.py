@@ -20,9 +20,10 @@ from schemas.errors import Unavailable
 CHECKPOINTS: LiteralString = """
 (SELECT json_agg(json_build_array(view, topic, partition, next_offset))
    FROM (SELECT DISTINCT ON (view, topic, partition) view, topic, partition, next_offset FROM projection_offsets
-          WHERE {} ORDER BY view, topic, partition, version DESC) AS newest)
+          WHERE {} AND version = coalesce(obj_description(to_regclass(view), 'pg_class')::int, version)
+          ORDER BY view, topic, partition, version DESC) AS shown)
 """
-"""Checkpoints as the newest version of each view has them."""
+"""Checkpoints of the version that each view shows; a newer one that is still being filled stands elsewhere."""
 
 USER: LiteralString = """
 SELECT ARRAY(SELECT item_id FROM user_history WHERE user_id = %(user)s AND kind <> ALL(%(silent)s)

@@ -91,13 +91,13 @@ class Log:
         return Shelf(found, titles)
 
     async def popularity(self, decision: RecommendationServed) -> dict[str, int]:
-        """How often each item had been met; an id that a client chose counts once."""
+        """How often each item had been met; an id that a client chose counts once for each user."""
         counts: Counter[str] = Counter()
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         ranges = up_to(decision.positions, "popularity", INTERACTIONS)
         async for tables in replay(self._settings, self._decoder, ranges, types={InteractionRecorded.AVRO}):
             for table in tables.values():
-                counts.update(_first(table["_id"].to_list(), table["item_id"].to_list(), seen))
+                counts.update(_first(*(table[name].to_list() for name in ("_id", "user_id", "item_id")), seen))
         return dict(counts)
 
     async def decision(
@@ -110,10 +110,12 @@ class Log:
         return None
 
 
-def _first(ids: Sequence[str], items: Sequence[str], seen: set[str]) -> Iterable[str]:
-    """The items of those events whose id comes for the first time."""
-    for one, item in zip(ids, items, strict=True):
-        if one not in seen:
+def _first(
+    ids: Sequence[str], users: Sequence[str], items: Sequence[str], seen: set[tuple[str, str]]
+) -> Iterable[str]:
+    """The items of those events whose id comes for the first time from their user, as the read models count."""
+    for one, user, item in zip(ids, users, items, strict=True):
+        if (one, user) not in seen:
             if one[14] == "5":  # ids of our own making, UUIDv7, cannot come again
-                seen.add(one)
+                seen.add((one, user))
             yield item
