@@ -15,12 +15,12 @@ from schemas.errors import Problem
 # Imported when served, so that each process loads only its own role.
 HTTP_ROLES = {
     "registry": "infra.registry.server",
-    "commands": "commands.api",
+    "commands": "commands.api.app",
     "queries": "projections.api",
     "serving": "inference.serving",
 }
 WORKER_ROLES = {
-    "processor": "commands.processor",
+    "processor": "commands.processor.worker",
     "projector": "projections.runner",
     "trainer": "inference.training",
     "deployer": "inference.deployer",

@@ -1,7 +1,8 @@
 """A dataset is a manifest: which part of the log, what was left out, and the hash of what remained.
 
 The same ranges give the same rows and the same hash on any day and any machine: rows stand in log order, an id that
-a user's client sends again counts once, where it came first, and consent is read from the profiles as they stood at the stated offsets.
+a user's client sends again counts once, where it came first, and consent is read from the profiles as they stood at
+the stated offsets.
 """
 
 import json

@@ -97,7 +97,8 @@ class Log:
         ranges = up_to(decision.positions, "popularity", INTERACTIONS)
         async for tables in replay(self._settings, self._decoder, ranges, types={InteractionRecorded.AVRO}):
             for table in tables.values():
-                counts.update(_first(*(table[name].to_list() for name in ("_id", "user_id", "item_id")), seen))
+                ids, users, items = (table[name].to_list() for name in ("_id", "user_id", "item_id"))
+                counts.update(_first(ids, users, items, seen))
         return dict(counts)
 
     async def decision(
@@ -110,9 +111,7 @@ class Log:
         return None
 
 
-def _first(
-    ids: Sequence[str], users: Sequence[str], items: Sequence[str], seen: set[tuple[str, str]]
-) -> Iterable[str]:
+def _first(ids: Sequence[str], users: Sequence[str], items: Sequence[str], seen: set[tuple[str, str]]) -> Iterable[str]:
     """The items of those events whose id comes for the first time from their user, as the read models count."""
     for one, user, item in zip(ids, users, items, strict=True):
         if (one, user) not in seen:

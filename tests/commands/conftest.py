@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from commands import api, processor
+from commands.api.app import create_app
+from commands.processor import worker
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.connect import librdkafka_options
@@ -76,10 +77,10 @@ def corner(stack: Stack) -> Iterator[Settings]:
 async def write_side(corner: Settings) -> AsyncIterator[WriteSide]:
     """A processor and a command API."""
     health = Health("commands")
-    app = api.create_app(corner, health)
+    app = create_app(corner, health)
     install(app, health)
     server = QuietServer(server_config(app, HttpSettings()))
-    tasks = [asyncio.create_task(processor.work(corner, Health("processor"))), asyncio.create_task(server.serve())]
+    tasks = [asyncio.create_task(worker.work(corner, Health("processor"))), asyncio.create_task(server.serve())]
     try:
         async with asyncio.timeout(60):
             while not (server.started and health.ready):

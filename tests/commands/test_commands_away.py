@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from commands.api import create_app
+from commands.api.app import create_app
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.decided import KafkaLog, batch_producer

@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commands.identity import deriver, many_ids
-from commands.lines import Splitter
+from commands.api.bulk.lines import Splitter
+from commands.api.identity import deriver, many_ids
 from schemas.identity import derived_id
 
 NDJSON = {"content-type": "application/x-ndjson"}

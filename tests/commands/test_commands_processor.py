@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from commands import processor
 from commands.aggregates.user import AGGREGATE
-from commands.owner import Owner
-from commands.sender import CommandSender
+from commands.api.sender import CommandSender
+from commands.processor import worker
+from commands.processor.owner import Owner
 from infra.health import Health
 from infra.kafka.append import Entry, Landed
 from infra.kafka.connect import aiokafka_options
@@ -199,7 +199,7 @@ async def test_a_command_that_cannot_be_read_is_answered_and_kept(one_partition:
 async def running(settings: Settings) -> AsyncIterator[Health]:
     """A processor in this process."""
     health = Health("processor")
-    task = asyncio.create_task(processor.work(settings, health))
+    task = asyncio.create_task(worker.work(settings, health))
     try:
         yield health
     finally:

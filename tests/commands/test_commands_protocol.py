@@ -7,10 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commands.aggregates.model import AGGREGATE
-from commands.group import Group
-from commands.log import MemoryLog
-from commands.simulation import CODEC, DECODER, GUARDS, Guard, Violation, alone, meaning, random_commands, simulate
-from commands.state import PartitionState
+from commands.protocol.group import Group
+from commands.protocol.log import MemoryLog
+from commands.protocol.simulation import (
+    CODEC,
+    DECODER,
+    GUARDS,
+    Guard,
+    Violation,
+    alone,
+    meaning,
+    random_commands,
+    simulate,
+)
+from commands.protocol.state import PartitionState
 from infra.kafka.append import Landed
 from schemas.topics import TOPICS
 

@@ -13,8 +13,8 @@ import pytest
 from psycopg import AsyncConnection, sql
 
 import inference.explain
-from commands.outcomes import Outcomes
-from commands.status import Status
+from commands.api.outcomes import Outcomes
+from commands.api.status import Status
 from inference.placement import Version
 from inference.reads import ReadModels
 from inference.registered import registry_says

@@ -17,8 +17,8 @@ import aiohttp
 from fastapi import FastAPI
 from uuid6 import uuid7
 
-import commands.api
-import commands.processor
+import commands.api.app
+import commands.processor.worker
 import inference.deployer
 import inference.serving
 import projections.runner
@@ -46,11 +46,11 @@ T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 DATA = toy(users=30, items=40, rows=900)
 WORKERS = {
-    "processor": commands.processor.work,
+    "processor": commands.processor.worker.work,
     "projector": projections.runner.work,
     "deployer": inference.deployer.work,
 }
-APPS = {"commands": commands.api.create_app, "serving": inference.serving.create_app}
+APPS = {"commands": commands.api.app.create_app, "serving": inference.serving.create_app}
 
 
 def free_port() -> int:

@@ -7,11 +7,11 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 
-from commands.identity import fingerprint_of
-from commands.outcomes import Outcome, Outcomes
-from commands.request import Intent
-from commands.sender import CommandSender
-from commands.validation import Fields, generated, validator
+from commands.api.identity import fingerprint_of
+from commands.api.outcomes import Outcome, Outcomes
+from commands.api.request import Intent
+from commands.api.sender import CommandSender
+from commands.api.validation import Fields, generated, validator
 from infra.http import problem_response
 from schemas.codec import Record, from_fields
 from schemas.contracts import Contract

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from commands.identity import LONGEST_KEY, deriver, many_ids
-from commands.lines import ID, Parse, csv_parser
-from commands.request import Intent
-from commands.tail import Tail
-from commands.validation import Fault, Fields, validator
+from commands.api.bulk.lines import ID, Parse, csv_parser
+from commands.api.identity import LONGEST_KEY, deriver, many_ids
+from commands.api.request import Intent
+from commands.api.tail import Tail
+from commands.api.validation import Fault, Fields, validator
 from infra.kafka.bulk import Upload
 from schemas.codec import Codec
 from schemas.contracts import Contract

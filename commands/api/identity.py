@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import orjson
 from uuid6 import uuid7
 
-from commands.validation import Fields
+from commands.api.validation import Fields
 from schemas.errors import Invalid
 from schemas.identity import TENANTS, derived_id
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from commands.validation import generated
+from commands.api.validation import generated
 from schemas.contracts import Contract
 
 Shape: TypeAlias = dict[str, Any]

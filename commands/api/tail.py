@@ -12,7 +12,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from commands.outcomes import OUTCOME_TYPES, Outcomes
+from commands.api.outcomes import OUTCOME_TYPES, Outcomes
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.partitioner import partition_of

@@ -14,8 +14,8 @@ from aiokafka.errors import KafkaError
 
 import commands.aggregates
 from commands.aggregate import Aggregate
-from commands.owner import Owner
-from commands.state import PartitionState
+from commands.processor.owner import Owner
+from commands.protocol.state import PartitionState
 from infra.discover import discover
 from infra.health import Health
 from infra.kafka.consumer import make_consumer

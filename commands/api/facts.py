@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 from fastapi import Request, Response
 
-from commands.identity import fingerprint_of
-from commands.request import Intent
-from commands.tail import Tail
-from commands.validation import Fields, validator
+from commands.api.identity import fingerprint_of
+from commands.api.request import Intent
+from commands.api.tail import Tail
+from commands.api.validation import Fields, validator
 from infra.kafka.facts import FactWriter
 from infra.settings import Settings
 from schemas.codec import from_fields

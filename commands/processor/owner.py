@@ -1,4 +1,4 @@
-"""Deciding for one partition: drives the conversation of `commands.writer` over a real log."""
+"""Deciding for one partition: drives the conversation of `commands.protocol.writer` over a real log."""
 
 import asyncio
 import contextlib
@@ -11,10 +11,10 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from commands.aggregate import Aggregate
-from commands.inbox import Inbox
-from commands.log import DecidedLog
-from commands.state import PartitionState
-from commands.writer import Append, Ask, Bury, Read, Take, write
+from commands.processor.inbox import Inbox
+from commands.protocol.log import DecidedLog
+from commands.protocol.state import PartitionState
+from commands.protocol.writer import Append, Ask, Bury, Read, Take, write
 from infra.health import Health
 from infra.kafka.append import Landed, Page, Unknown
 from infra.kafka.deadletters import Letters

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import psycopg
 
-from commands.outcomes import Outcomes
+from commands.api.outcomes import Outcomes
 from infra.postgres import Pool, away
 from schemas.errors import NotFound
 

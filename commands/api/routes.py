@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 from fastapi import FastAPI, Request, Response
 
-from commands.shape import Shape, field_shape, shape_of
+from commands.api.shape import Shape, field_shape, shape_of
 from schemas.contracts import Contract
 from schemas.errors import Invalid
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
 from commands.aggregate import Aggregate
-from commands.group import Group
-from commands.state import PartitionState
+from commands.protocol.group import Group
+from commands.protocol.state import PartitionState
 from infra.kafka.append import Landed, Page, Unknown
 from infra.kafka.records import Decoder, Raw
 from schemas.errors import Problem

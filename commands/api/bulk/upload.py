@@ -10,10 +10,10 @@ import structlog
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
-from commands.intake import Intake
-from commands.lines import Splitter, parse_json
-from commands.request import Intent
-from commands.tail import Tail
+from commands.api.bulk.intake import Intake
+from commands.api.bulk.lines import Splitter, parse_json
+from commands.api.request import Intent
+from commands.api.tail import Tail
 from infra.kafka.bulk import BulkWriter
 from infra.settings import Settings
 from schemas.codec import Codec

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from commands.validation import Fault
+from commands.api.validation import Fault
 from schemas.contracts import Contract
 from schemas.errors import Invalid
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import structlog
 from aiokafka.errors import KafkaError
 
-from commands.answering import Answering
-from commands.bulk import Bulk
-from commands.facts import Facts
-from commands.outcomes import Outcomes
-from commands.sender import CommandSender
-from commands.status import Status
-from commands.tail import Tail
+from commands.api.answering import Answering
+from commands.api.bulk.upload import Bulk
+from commands.api.facts import Facts
+from commands.api.outcomes import Outcomes
+from commands.api.sender import CommandSender
+from commands.api.status import Status
+from commands.api.tail import Tail
 from infra.health import Health
 from infra.kafka.bulk import BulkWriter
 from infra.kafka.facts import FactWriter

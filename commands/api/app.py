@@ -10,10 +10,10 @@ from uuid import UUID
 import orjson
 from fastapi import FastAPI, Request, Response
 
-from commands.engine import Engine
-from commands.request import intent_of, json_body
-from commands.routes import add_route, header_parameters, merged, problems
-from commands.shape import shape_of
+from commands.api.engine import Engine
+from commands.api.request import intent_of, json_body
+from commands.api.routes import add_route, header_parameters, merged, problems
+from commands.api.shape import shape_of
 from infra.health import Health
 from infra.settings import Settings
 from schemas.contracts import Contract, contracts

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 from fastapi import Request
 
-from commands.identity import id_for
+from commands.api.identity import id_for
 from infra.settings import Settings
 from schemas.envelope import Meta
 from schemas.errors import Invalid, Malformed, TooLarge, Unsupported

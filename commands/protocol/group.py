@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from commands.aggregate import Aggregate
-from commands.state import Answer, PartitionState, Versioned, is_outcome, remember
+from commands.protocol.state import Answer, PartitionState, Versioned, is_outcome, remember
 from infra.kafka.append import Entry
 from infra.kafka.records import Raw
 from schemas.codec import Codec

@@ -1,6 +1,6 @@
 """The offset-checked append under every mishap that a seed can think of.
 
-Several writers hold the conversation of `commands.writer`, the real one, over a log in memory, all on the same
+Several writers hold the conversation of `commands.protocol.writer`, the real one, over a log in memory, all on the same
 partition at once. They are paused, crash and come back with nothing; packets are lost, come late or twice, and so do
 acknowledgements. At the end everybody works again, and what counts in the log has to be exactly what one writer alone,
 deciding the commands in their order, would have written.
@@ -16,10 +16,10 @@ from typing import Any, Literal, TypeAlias, assert_never, get_args
 from uuid import UUID, uuid5
 
 from commands.aggregates.model import AGGREGATE
-from commands.group import Group
-from commands.log import MemoryLog
-from commands.state import PartitionState
-from commands.writer import Append, Ask, Bury, Read, Take, write
+from commands.protocol.group import Group
+from commands.protocol.log import MemoryLog
+from commands.protocol.state import PartitionState
+from commands.protocol.writer import Append, Ask, Bury, Read, Take, write
 from infra.kafka.append import Entry, Landed, Page, Unknown
 from infra.kafka.records import Decoder, Raw
 from schemas.codec import Codec

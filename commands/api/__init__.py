@@ -1,0 +1,1 @@
+"""The role `commands`: commands and facts over HTTP."""

@@ -1,0 +1,1 @@
+"""The role `processor`: owns partitions and answers their commands."""

@@ -1,0 +1,1 @@
+"""The offset-checked append: one partition, its log, its writer."""
