@@ -17,6 +17,8 @@ Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 CONTENT_TYPE = b"application/avro"
 EXPECTED_OFFSET = "expectedoffset"
+ANY_VERSION = -1
+"""Expected version of a command that insists on an aggregate, whatever its version."""
 OURS = frozenset(
     [
         "ce_id",
@@ -56,7 +58,7 @@ class Meta:
         command_offset: offset, in the command topic, of the command that this answers.
         expected_offset: where the writer of a decided event expects it to stand.
         version: version of the aggregate after this event; on an answer without effect, the version it found.
-        expected_version: version of the aggregate that a command insists on.
+        expected_version: version of the aggregate that a command insists on; `ANY_VERSION` if any will do.
         fingerprint: hash of the body of a command, so that an id used again for another body is noticed.
     """
 
@@ -96,6 +98,11 @@ class Meta:
             version=version,
             fingerprint=self.fingerprint,
         )
+
+    def agrees(self, version: int) -> bool:
+        """Whether an aggregate at this version (0: nothing has happened to it) is what a command insists on."""
+        wanted = self.expected_version
+        return wanted is None or wanted == version or (wanted == ANY_VERSION and version > 0)
 
     def headers(self) -> list[tuple[str, bytes]]:
         """As Kafka headers."""

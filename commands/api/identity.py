@@ -10,7 +10,6 @@ import orjson
 from uuid6 import uuid7
 
 from commands.api.validation import Fields
-from schemas.errors import Invalid
 from schemas.identity import TENANTS, derived_id
 
 LONGEST_KEY = 200
@@ -18,19 +17,8 @@ VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def id_for(tenant: str, key: str | None) -> UUID:
-    """UUIDv5 of tenant and key, or a UUIDv7 when there is no key.
-
-    Raises:
-        Invalid: the key is empty, too long or not printable.
-    """
-    if key is None:
-        return UUID(int=uuid7().int)
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
-        raise Invalid(
-            f"an Idempotency-Key has 1 to {LONGEST_KEY} printable characters, a random UUID for example",
-            code="bad_idempotency_key",
-        )
-    return derived_id(tenant, key)
+    """UUIDv5 of tenant and key, or a UUIDv7 when there is no key."""
+    return UUID(int=uuid7().int) if key is None else derived_id(tenant, key)
 
 
 def deriver(tenant: str) -> Callable[[str], str]:

@@ -9,14 +9,13 @@ from uuid import UUID
 import orjson
 from fastapi import Request
 
+from commands.api.headers import Preferences, expected_version, idempotency_key, preferences
 from commands.api.identity import id_for
 from infra.settings import Settings
 from schemas.envelope import Meta
 from schemas.errors import Invalid, Malformed, TooLarge, Unsupported
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-ENTITY_TAG = re.compile(r'(?:W/)?"?(\d{1,18})"?')
-WAIT = re.compile(r"\bwait\s*=\s*(\d+)")
 SOURCE = "retrace/commands"
 LONGEST_ACTOR = 200
 
@@ -27,7 +26,8 @@ class Intent:
 
     Attributes:
         command_id: UUIDv5 of the Idempotency-Key, or new.
-        expected_version: from If-Match.
+        expected_version: from If-Match or If-None-Match.
+        prefer: from Prefer.
         wait_s: how long to wait for the decision; 0 answers at once.
     """
 
@@ -37,6 +37,7 @@ class Intent:
     correlation_id: str
     traceparent: str | None
     expected_version: int | None
+    prefer: Preferences
     wait_s: float
 
     def meta(self, type: str, subject: str, fingerprint: str | None) -> Meta:
@@ -60,18 +61,20 @@ def intent_of(request: Request, settings: Settings) -> Intent:
     """Read the headers.
 
     Raises:
-        Invalid: one of them makes no sense.
+        Malformed: one of them makes no sense.
     """
     headers = request.headers
+    prefer = preferences(headers.getlist("prefer"))
     traceparent = headers.get("traceparent", "")
     return Intent(
-        command_id=id_for(settings.tenant, headers.get("idempotency-key")),
+        command_id=id_for(settings.tenant, idempotency_key(headers.get("idempotency-key"))),
         actor=_actor(headers.get("x-actor", "anonymous")),
         tenant=settings.tenant,
         correlation_id=getattr(request.state, "correlation_id", ""),
         traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
-        expected_version=_expected_version(headers.get("if-match")),
-        wait_s=_wait_s(headers.get("prefer", ""), settings.answer_timeout_s),
+        expected_version=expected_version(headers.get("if-match"), headers.get("if-none-match")),
+        prefer=prefer,
+        wait_s=prefer.patience_s(settings.answer_timeout_s),
     )
 
 
@@ -79,24 +82,6 @@ def _actor(text: str) -> str:
     if not 0 < len(text) <= LONGEST_ACTOR or not text.isprintable():
         raise Invalid(f"X-Actor has 1 to {LONGEST_ACTOR} printable characters", code="bad_actor")
     return text
-
-
-def _expected_version(text: str | None) -> int | None:
-    if text is None or text.strip() == "*":
-        return None
-    tag = ENTITY_TAG.fullmatch(text.strip())
-    if tag is None:
-        raise Invalid(
-            f"If-Match takes the ETag of an earlier answer, such as \"3\"; '{text[:50]}' is none", code="bad_if_match"
-        )
-    return int(tag[1])
-
-
-def _wait_s(prefer: str, longest_s: float) -> float:
-    if "respond-async" in prefer:
-        return 0
-    wait = WAIT.search(prefer)
-    return longest_s if wait is None else min(float(wait[1]), longest_s)
 
 
 async def json_body(request: Request, limit_bytes: int) -> Any:

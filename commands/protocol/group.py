@@ -99,12 +99,8 @@ class Group:
         if first is not None:
             return [_repeated(meta, first)]
         current = self._current(meta.subject)
-        if meta.expected_version is not None and meta.expected_version != current.version:
-            raise Conflict(
-                f"the {self.aggregate.name} is at version {current.version}, not {meta.expected_version}: "
-                "read it again and decide anew",
-                code=Conflict.code,
-            )
+        if not meta.agrees(current.version):
+            raise _conflict(self.aggregate.name, meta, current.version)
         decided = self.aggregate.decide(current.state, command, meta)
         return decided or [CommandAccepted(command_id=str(meta.id), command_type=meta.type)]
 
@@ -165,6 +161,14 @@ class Group:
                 version=version,
             )
             yield event, caused, Entry(meta.subject.encode(), self.codec.encode(event), caused.headers())
+
+
+def _conflict(name: str, meta: Meta, version: int) -> Conflict:
+    if version == 0:
+        return Conflict(f"there is no {name} '{meta.subject}' yet: look at the id, or leave If-Match out")
+    if meta.expected_version == 0:
+        return Conflict(f"there is a {name} '{meta.subject}' already, at version {version}")
+    return Conflict(f"the {name} is at version {version}, not {meta.expected_version}: read it again and decide anew")
 
 
 def _repeated(meta: Meta, first: Answer) -> CommandRepeated:

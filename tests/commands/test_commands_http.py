@@ -80,6 +80,18 @@ async def test_a_stale_version_conflicts_and_changes_nothing(write_side: Any) ->
     assert "version 2" in second.body["detail"]
 
 
+async def test_a_condition_on_existence_is_judged_where_it_is_decided(write_side: Any) -> None:
+    """If-None-Match: * never overwrites, If-Match: * never creates."""
+    path = f"/users/{(user := new_id())}/preferences"
+    missing = await write_side.call("PUT", path, json={"language": "de"}, headers={"if-match": "*"})
+    assert (missing.status, missing.code) == (412, "version_conflict")
+    created = await write_side.call("POST", "/users", json={"user_id": user}, headers={"if-none-match": "*"})
+    again = await write_side.call("POST", "/users", json={"user_id": user}, headers={"if-none-match": "*"})
+    assert (created.status, again.status, again.code) == (200, 412, "version_conflict")
+    changed = await write_side.call("PUT", path, json={"language": "de"}, headers={"if-match": "*"})
+    assert (changed.status, changed.headers["etag"]) == (200, '"2"')
+
+
 async def test_a_key_sent_again_is_answered_the_same_and_counts_once(write_side: Any) -> None:
     """Clients retry; a retry may not register twice, nor be told no."""
     headers, body = {"idempotency-key": new_id()}, {"user_id": new_id()}
@@ -181,12 +193,12 @@ BAD = [
         415,
         "unsupported_media_type",
     ),
-    ("POST", "/users", {"json": {"user_id": "u"}, "headers": {"if-match": "new"}}, 422, "bad_if_match"),
+    ("POST", "/users", {"json": {"user_id": "u"}, "headers": {"if-match": "new"}}, 400, "bad_precondition"),
     (
         "POST",
         "/users",
         {"json": {"user_id": "u"}, "headers": {"idempotency-key": "x" * 300}},
-        422,
+        400,
         "bad_idempotency_key",
     ),
     ("PUT", "/users/u/consents/everything", {}, 422, "invalid"),
