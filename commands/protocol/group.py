@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 import structlog
 
 from commands.aggregate import Aggregate
-from commands.protocol.state import Answer, PartitionState, Versioned, is_outcome, remember
+from commands.protocol.state import Answer, Identity, PartitionState, Versioned, identity_of, is_outcome, remember
 from infra.kafka.append import Entry
 from infra.kafka.records import Raw
 from schemas.codec import Codec
@@ -45,7 +45,7 @@ class Group:
     letters: list[tuple[Raw, Problem]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._aggregates: dict[str, Versioned] = {}
+        self._aggregates: dict[Identity, Versioned] = {}
         self._answers: dict[UUID, Answer] = {}
         self._known = ChainMap(self._answers, self.state.answers)
         self._size_bytes = 0
@@ -98,14 +98,18 @@ class Group:
         first = self._known.get(meta.id)
         if first is not None:
             return [_repeated(meta, first)]
-        current = self._current(meta.subject)
+        current = self._current(identity_of(meta))
         if not meta.agrees(current.version):
             raise _conflict(self.aggregate.name, meta, current.version)
         decided = self.aggregate.decide(current.state, command, meta)
         return decided or [CommandAccepted(command_id=str(meta.id), command_type=meta.type)]
 
-    def _current(self, key: str) -> Versioned:
-        return self._aggregates.get(key) or self.state.aggregates.get(key) or Versioned(0, self.aggregate.initial)
+    def _current(self, identity: Identity) -> Versioned:
+        return (
+            self._aggregates.get(identity)
+            or self.state.aggregates.get(identity)
+            or Versioned(0, self.aggregate.initial)
+        )
 
     def _refuse(self, raw: Raw, meta: Meta, problem: Problem) -> bool:
         rejected = CommandRejected(
@@ -130,9 +134,9 @@ class Group:
             )
         if self.entries and self._size_bytes + size_bytes > self.max_bytes:
             return False
-        evolved = self._evolved(meta.subject, events)
+        evolved = self._evolved(identity_of(meta), events)
         if evolved.version:
-            self._aggregates[meta.subject] = evolved
+            self._aggregates[identity_of(meta)] = evolved
         for event, caused, entry in answer:
             remember(self._answers, self._known, event, caused, caused.expected_offset or 0)
             self.entries.append(entry)
@@ -141,15 +145,15 @@ class Group:
         self.answered.append(events[0].AVRO)
         return True
 
-    def _evolved(self, key: str, events: Sequence[Any]) -> Versioned:
-        version, state = self._current(key)
+    def _evolved(self, identity: Identity, events: Sequence[Any]) -> Versioned:
+        version, state = self._current(identity)
         for event in events:
             if not is_outcome(event):
                 version, state = version + 1, self.aggregate.evolve(state, event)
         return Versioned(version, state)
 
     def _answer(self, raw: Raw, meta: Meta, events: Sequence[Any]) -> Iterator[tuple[Any, Meta, Entry]]:
-        version = self._current(meta.subject).version
+        version = self._current(identity_of(meta)).version
         for index, event in enumerate(events):
             version += not is_outcome(event)
             caused = meta.caused(

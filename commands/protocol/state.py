@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from commands.aggregate import Aggregate
@@ -11,6 +11,10 @@ from schemas.envelope import Meta, Recorded
 from schemas.outcomes import CommandRejected, CommandRepeated
 
 OK = 200
+
+
+Identity: TypeAlias = tuple[str, str]
+"""Tenant and key of an aggregate: two tenants may use the same key and never see each other's aggregate."""
 
 
 class Versioned(NamedTuple):
@@ -40,6 +44,11 @@ def may_come_again(command_id: UUID) -> bool:
     return command_id.version == 5
 
 
+def identity_of(meta: Meta) -> Identity:
+    """Which aggregate a command or event is about."""
+    return meta.tenant, meta.subject
+
+
 @dataclass
 class PartitionState:
     """The fold of the counted events of one partition below `next_offset`.
@@ -47,21 +56,22 @@ class PartitionState:
     Attributes:
         next_offset: first offset that is not folded.
         next_command: offset of the first command that is not answered.
-        aggregates: state of each aggregate that anything has happened to, by key.
-        answers: first answers by command id.
+        aggregates: state of each aggregate that anything has happened to, by tenant and key.
+        answers: first answers by command id, which says the tenant too: UUIDv5 hashes it in (`schemas.identity`).
     """
 
     next_offset: int = 0
     next_command: int = 0
-    aggregates: dict[str, Versioned] = field(default_factory=dict)
+    aggregates: dict[Identity, Versioned] = field(default_factory=dict)
     answers: dict[UUID, Answer] = field(default_factory=dict)
 
     def fold(self, aggregate: Aggregate[Any, Any, Any], recorded: Recorded) -> None:
         """Take one counted event in; they come in the order of the log."""
         event, meta = recorded.event, recorded.meta
         if not is_outcome(event):
-            before = self.aggregates.get(meta.subject) or Versioned(0, aggregate.initial)
-            self.aggregates[meta.subject] = Versioned(before.version + 1, aggregate.evolve(before.state, event))
+            identity = identity_of(meta)
+            before = self.aggregates.get(identity) or Versioned(0, aggregate.initial)
+            self.aggregates[identity] = Versioned(before.version + 1, aggregate.evolve(before.state, event))
         remember(self.answers, self.answers, event, meta, recorded.position.offset)
         self.next_offset = recorded.position.offset + 1
         if meta.command_offset is not None:
