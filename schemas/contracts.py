@@ -2,8 +2,8 @@
 
 Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the
 record key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every
-decided topic), and per field `pii`, `generated` (the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`,
-`maximum`.
+decided topic), `precondition` (its route insists on If-Match), `example` (a body, for the API's description), and per
+field `pii`, `generated` (the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
 """
 
 import json
@@ -62,6 +62,16 @@ class Contract:
             return None
         method, path = route.split(" ", 1)
         return method, path
+
+    @property
+    def needs_precondition(self) -> bool:
+        """Whether its route takes it only with a condition on the aggregate's version."""
+        return bool(self.schema.get("precondition"))
+
+    @property
+    def example(self) -> Mapping[str, Any]:
+        """Fields as a caller might send them; empty when there are none."""
+        return dict(self.schema.get("example", {}))
 
     @property
     def is_fact(self) -> bool:

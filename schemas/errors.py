@@ -7,6 +7,7 @@ Problem
 ├── Malformed      the body is not what it says it is   400
 ├── Unsupported    a body of a kind nobody takes        415
 ├── Invalid        the request makes no sense           422
+├── Unconditional  a condition is missing               428
 ├── TooLarge       the body is over the limit           413
 ├── Incompatible   bytes and schema disagree            500, stops the reader
 ├── TimedOut       the answer did not come in time      504, retriable
@@ -89,6 +90,13 @@ class Invalid(Problem):
 
     code = "invalid"
     status = 422
+
+
+class Unconditional(Problem):
+    """The operation is only done on a condition, and none was given."""
+
+    code = "precondition_required"
+    status = 428
 
 
 class TooLarge(Problem):
