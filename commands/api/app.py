@@ -11,16 +11,27 @@ import orjson
 from fastapi import FastAPI, Request, Response
 
 from commands.api.engine import Engine
+from commands.api.openapi import COMMANDS as EVERY_COMMAND
+from commands.api.openapi import complete
 from commands.api.request import intent_of, json_body
-from commands.api.routes import add_route, header_parameters, merged, problems
-from commands.api.shape import shape_of
+from commands.api.routes import add_route, merged
 from infra.health import Health
 from infra.settings import Settings
 from schemas.contracts import Contract, contracts
 from schemas.errors import Invalid
 
-COMMANDS = {contract.name: contract for contract in contracts().values() if contract.kind == "command"}
+COMMANDS = {contract.name: contract for contract in EVERY_COMMAND}
 ROUTED = [contract for contract in contracts().values() if contract.http is not None]
+
+
+class CommandApi(FastAPI):
+    """Describes itself by the contracts."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            self.openapi_schema = complete(super().openapi())
+        return self.openapi_schema
 
 
 def create_app(settings: Settings, health: Health) -> FastAPI:
@@ -41,7 +52,7 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
         answers = engine.parts.facts if contract.is_fact else engine.parts.answering
         return await answers.answer(request, contract, given, intent)
 
-    app = FastAPI(title="Retrace commands", version="1", lifespan=lifespan)
+    app = CommandApi(title="Retrace commands", version="1", lifespan=lifespan)
     _add_bulk(app, settings, engine)
     for contract in ROUTED:
         add_route(app, contract, handle)
@@ -51,15 +62,10 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
 
 
 def _add_bulk(app: FastAPI, settings: Settings, engine: Engine) -> None:
-    text = {"schema": {"type": "string"}}
-    body = {"requestBody": {"required": True, "content": {"application/x-ndjson": text, "text/csv": text}}}
-
     @app.post(
         "/interactions/bulk",
         tags=["interactions"],
         summary="Many interactions, one a line; bad lines do not hold up the others",
-        openapi_extra={**body, "parameters": header_parameters()},
-        responses=problems(),
     )
     async def bulk(request: Request) -> Response:
         return await engine.parts.bulk.answer(request, intent_of(request, settings))
@@ -70,8 +76,6 @@ def _add_any_command(app: FastAPI, settings: Settings, engine: Engine) -> None:
         "/commands",
         tags=["commands"],
         summary="Any command by its type, also those of workers that have no route of their own",
-        openapi_extra={"requestBody": _any_body(), "parameters": header_parameters()},
-        responses=problems(),
     )
     async def command(request: Request) -> Response:
         contract, data = typed(await json_body(request, settings.max_body_bytes))
@@ -83,7 +87,6 @@ def _add_status(app: FastAPI, engine: Engine) -> None:
         "/commands/{command_id}",
         tags=["commands"],
         summary="What became of a command: accepted, rejected or pending",
-        responses={404: problems()[404], 422: problems()[422], 503: problems()[503]},
     )
     async def status(command_id: UUID) -> Response:
         found = await engine.parts.status.of(command_id)
@@ -105,16 +108,3 @@ def typed(body: Any) -> tuple[Contract, Any]:
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(COMMANDS)}"
         raise Invalid(f"there is no command '{body['type'][:100]}': {hint}", code="unknown_command_type")
     return contract, body.get("data", {})
-
-
-def _any_body() -> dict[str, Any]:
-    kinds = [
-        {
-            "type": "object",
-            "title": contract.name,
-            "properties": {"type": {"const": contract.name}, "data": shape_of(contract)},
-            "required": ["type", "data"],
-        }
-        for contract in COMMANDS.values()
-    ]
-    return {"required": True, "content": {"application/json": {"schema": {"oneOf": kinds}}}}
