@@ -19,7 +19,7 @@ from schemas.upcast import UPCASTERS, Fields, upcast
 MAGIC = 0
 FRAME = struct.Struct(">bI")
 
-SCALARS = frozenset((str, int, float, bool, bytes, datetime))
+SCALARS = frozenset((str, int, float, bool, bytes, datetime, type(None)))
 
 ParsedSchema: TypeAlias = Any
 
@@ -169,14 +169,14 @@ def _read(value: bytes, writer: ParsedSchema, reader: ParsedSchema) -> Fields:
 def as_fields(record: Any) -> Fields:
     """A record as the plain values that Avro libraries and JSON take."""
     cls: Any = type(record)
-    return {name: _plain(getattr(record, name)) for name in _field_names(cls)}
+    return {
+        name: value if type(value := getattr(record, name)) in SCALARS else _plain(value) for name in _field_names(cls)
+    }
 
 
 def _plain(value: Any) -> Any:
-    if value is None or type(value) in SCALARS:
-        return value
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [item if type(item) in SCALARS else _plain(item) for item in value]
     if dataclasses.is_dataclass(value):
         return as_fields(value)
     return value

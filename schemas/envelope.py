@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from schemas.errors import Incompatible
+from schemas.identity import derived
 from schemas.position import Position
 from schemas.topics import Topic
 
@@ -19,25 +20,26 @@ CONTENT_TYPE = b"application/avro"
 EXPECTED_OFFSET = "expectedoffset"
 ANY_VERSION = -1
 """Expected version of a command that insists on an aggregate, whatever its version."""
-OURS = frozenset(
-    [
-        "ce_id",
-        "ce_type",
-        "ce_source",
-        "ce_subject",
-        "ce_time",
-        "actor",
-        "tenant",
-        "correlationid",
-        "causationid",
-        "traceparent",
-        "commandoffset",
-        "expectedoffset",
-        "aggregateversion",
-        "expectedversion",
-        "fingerprint",
-    ]
+NAMES = (
+    "ce_id",
+    "ce_type",
+    "ce_source",
+    "ce_subject",
+    "ce_time",
+    "actor",
+    "tenant",
+    "correlationid",
+    "causationid",
+    "traceparent",
+    "commandoffset",
+    EXPECTED_OFFSET,
+    "aggregateversion",
+    "expectedversion",
+    "fingerprint",
 )
+"""Headers of ours in the order in which they are written; one that has no value is left out."""
+OURS = frozenset(NAMES)
+CONSTANT = (("content-type", CONTENT_TYPE), ("ce_specversion", b"1.0"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,23 +82,24 @@ class Meta:
 
     def caused(
         self, index: int, *, type: str, source: str, expected_offset: int, command_offset: int, version: int
-    ) -> "Meta":
-        """Meta of the `index`-th event decided on this command; the same on every attempt."""
-        return Meta(
-            id=uuid5(self.id, f"{command_offset}/{index}"),
-            type=type,
-            source=source,
-            subject=self.subject,
-            time=self.time,
-            actor=self.actor,
-            tenant=self.tenant,
-            correlation_id=self.correlation_id,
-            causation_id=str(self.id),
-            traceparent=self.traceparent,
-            command_offset=command_offset,
-            expected_offset=expected_offset,
-            version=version,
-            fingerprint=self.fingerprint,
+    ) -> list[tuple[str, bytes]]:
+        """Headers of the `index`-th event decided on this command; its id is the same on every attempt."""
+        return _headers(
+            derived(self.id, f"{command_offset}/{index}"),
+            type,
+            source,
+            self.subject,
+            self.time.isoformat(),
+            self.actor,
+            self.tenant,
+            self.correlation_id,
+            str(self.id),
+            self.traceparent,
+            str(command_offset),
+            str(expected_offset),
+            str(version),
+            None,
+            self.fingerprint,
         )
 
     def agrees(self, version: int) -> bool:
@@ -106,26 +109,23 @@ class Meta:
 
     def headers(self) -> list[tuple[str, bytes]]:
         """As Kafka headers."""
-        texts = {
-            "ce_specversion": "1.0",
-            "ce_id": str(self.id),
-            "ce_type": self.type,
-            "ce_source": self.source,
-            "ce_subject": self.subject,
-            "ce_time": self.time.isoformat(),
-            "actor": self.actor,
-            "tenant": self.tenant,
-            "correlationid": self.correlation_id,
-            "causationid": self.causation_id,
-            "traceparent": self.traceparent,
-            "commandoffset": self.command_offset,
-            EXPECTED_OFFSET: self.expected_offset,
-            "aggregateversion": self.version,
-            "expectedversion": self.expected_version,
-            "fingerprint": self.fingerprint,
-        }
-        written = [(name, str(value).encode()) for name, value in texts.items() if value not in (None, "")]
-        return [("content-type", CONTENT_TYPE), *written]
+        return _headers(
+            str(self.id),
+            self.type,
+            self.source,
+            self.subject,
+            self.time.isoformat(),
+            self.actor,
+            self.tenant,
+            self.correlation_id,
+            self.causation_id,
+            self.traceparent,
+            _digits(self.command_offset),
+            _digits(self.expected_offset),
+            _digits(self.version),
+            _digits(self.expected_version),
+            self.fingerprint,
+        )
 
     @classmethod
     def of(cls, headers: Iterable[tuple[str, bytes]]) -> Self:
@@ -161,6 +161,14 @@ class Meta:
     def on_behalf(self, actor: str) -> "Meta":
         """The same with another actor."""
         return replace(self, actor=actor)
+
+
+def _headers(*texts: str | None) -> list[tuple[str, bytes]]:
+    return [*CONSTANT, *[(name, text.encode()) for name, text in zip(NAMES, texts, strict=True) if text]]
+
+
+def _digits(number: int | None) -> str | None:
+    return None if number is None else str(number)
 
 
 def _texts(headers: Iterable[tuple[str, bytes]]) -> dict[str, str]:

@@ -10,10 +10,9 @@ import orjson
 from uuid6 import uuid7
 
 from commands.api.validation import Fields
-from schemas.identity import TENANTS, derived_id
+from schemas.identity import TENANTS, as_uuid5, derived_id
 
 LONGEST_KEY = 200
-VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def id_for(tenant: str, key: str | None) -> UUID:
@@ -31,9 +30,7 @@ def deriver(tenant: str) -> Callable[[str], str]:
     def derive(key: str) -> str:
         digest = prefix.copy()
         digest.update(key.encode())
-        text = digest.hexdigest()
-        variant = VARIANT[text[16]]
-        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+        return as_uuid5(digest.hexdigest())
 
     return derive
 

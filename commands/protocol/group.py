@@ -1,16 +1,26 @@
 """Deciding the commands that wait for a partition in one go: the events of all of them become one record batch."""
 
-from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from itertools import accumulate, count
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 import structlog
 
 from commands.aggregate import Aggregate
-from commands.protocol.state import Answer, Identity, PartitionState, Versioned, identity_of, is_outcome, remember
+from commands.protocol.state import (
+    Answer,
+    Identity,
+    PartitionState,
+    Versioned,
+    answer_key,
+    answer_of,
+    identity_of,
+    is_outcome,
+)
 from infra.kafka.append import Entry
 from infra.kafka.records import Raw
 from schemas.codec import Codec
@@ -46,8 +56,8 @@ class Group:
 
     def __post_init__(self) -> None:
         self._aggregates: dict[Identity, Versioned] = {}
-        self._answers: dict[UUID, Answer] = {}
-        self._known = ChainMap(self._answers, self.state.answers)
+        self._answers: dict[bytes, Answer] = {}
+        self._nothing = Versioned(0, self.aggregate.initial)
         self._size_bytes = 0
         self._next_command = self.state.next_command
 
@@ -72,99 +82,135 @@ class Group:
 
     def _decide(self, raw: Raw) -> bool:
         """Decide one command; False when its events no longer fit."""
-        meta = _meta_of(raw)
+        case = self._case(raw)
         try:
-            return self._add(raw, meta, self._events(self._command(raw), meta))
+            return self._add(case, self._events(case))
         except Problem as problem:
-            return self._refuse(raw, meta, problem)
+            return self._refuse(case, problem)
         except Exception as fault:
-            log.exception("command could not be decided", position=str(raw.position), type=meta.type)
-            return self._refuse(raw, meta, Problem(f"a fault of ours: {fault!r}", code="fault_in_decide"))
+            log.exception("command could not be decided", position=str(raw.position), type=case.meta.type)
+            return self._refuse(case, Problem(f"a fault of ours: {fault!r}", code="fault_in_decide"))
 
-    def _command(self, raw: Raw) -> Any:
+    def _case(self, raw: Raw) -> "Case":
+        """Everything that is known about a command before it is looked into."""
+        try:
+            meta, problem = Meta.of(raw.headers), None
+        except Incompatible as fault:
+            meta, problem = _made_up(raw), fault
+        identity, key = identity_of(meta), answer_key(meta.id)
+        before = self._aggregates.get(identity) or self.state.aggregates.get(identity) or self._nothing
+        first = (self._answers.get(key) or self.state.answers.get(key)) if key is not None else None
+        return Case(raw, meta, problem, identity, before, key, first)
+
+    def _events(self, case: "Case") -> Sequence[Any]:
+        command, meta = self._command(case), case.meta
+        if case.first is not None:
+            return [_repeated(meta, case.first)]
+        if not meta.agrees(case.before.version):
+            raise _conflict(self.aggregate.name, meta, case.before.version)
+        decided = self.aggregate.decide(case.before.state, command, meta)
+        return decided or [CommandAccepted(command_id=str(meta.id), command_type=meta.type)]
+
+    def _command(self, case: "Case") -> Any:
+        raw = case.raw
         command = self.codec.decode(raw.value or b"")
-        contract = contracts()[command.AVRO]
-        key = getattr(command, contract.key or "", None)
-        if (contract.kind, contract.topic) != ("command", self.aggregate.topic) or key != raw.key:
+        field = _key_field(command.AVRO, self.aggregate.topic)
+        if field is None or (key := getattr(command, field)) != raw.key:
+            named = contracts()[command.AVRO].key or ""
             raise Incompatible(
-                f"{command.AVRO} for '{key}' does not belong on {raw.topic.name} under the key '{raw.key}'",
+                f"{command.AVRO} for '{getattr(command, named, None)}' does not belong on {raw.topic.name} "
+                f"under the key '{raw.key}'",
                 code="misplaced_command",
             )
-        if Meta.of(raw.headers).subject != raw.key:
+        if case.problem is not None:
+            raise case.problem
+        if case.meta.subject != key:
             raise Incompatible("the subject is not the record's key", code="misplaced_command")
         return command
 
-    def _events(self, command: Any, meta: Meta) -> Sequence[Any]:
-        first = self._known.get(meta.id)
-        if first is not None:
-            return [_repeated(meta, first)]
-        current = self._current(identity_of(meta))
-        if not meta.agrees(current.version):
-            raise _conflict(self.aggregate.name, meta, current.version)
-        decided = self.aggregate.decide(current.state, command, meta)
-        return decided or [CommandAccepted(command_id=str(meta.id), command_type=meta.type)]
-
-    def _current(self, identity: Identity) -> Versioned:
-        return (
-            self._aggregates.get(identity)
-            or self.state.aggregates.get(identity)
-            or Versioned(0, self.aggregate.initial)
-        )
-
-    def _refuse(self, raw: Raw, meta: Meta, problem: Problem) -> bool:
+    def _refuse(self, case: "Case", problem: Problem) -> bool:
         rejected = CommandRejected(
-            command_id=str(meta.id),
-            command_type=meta.type,
+            command_id=str(case.meta.id),
+            command_type=case.meta.type,
             code=problem.code,
             detail=problem.detail[:2000],
             status=problem.status,
         )
-        added = self._add(raw, meta, [rejected])
+        added = self._add(case, [rejected])
         if added and problem.status >= 500:
-            self.letters.append((raw, problem))
+            self.letters.append((case.raw, problem))
         return added
 
-    def _add(self, raw: Raw, meta: Meta, events: Sequence[Any]) -> bool:
+    def _add(self, case: "Case", events: Sequence[Any]) -> bool:
         """Put the answer to one command into the batch; False when it no longer fits."""
-        answer = list(self._answer(raw, meta, events))
-        size_bytes = sum(entry.size_bytes for _, _, entry in answer)
+        versions = list(accumulate((not is_outcome(event.AVRO) for event in events), initial=case.before.version))[1:]
+        entries = [self._entry(case, *numbered) for numbered in zip(count(), events, versions, strict=False)]
+        size_bytes = sum([entry.size_bytes for entry in entries])
         if size_bytes > self.max_bytes:
             raise TooLarge(
                 f"the events of this command take {size_bytes} bytes, {self.max_bytes} fit: send less at once"
             )
         if self.entries and self._size_bytes + size_bytes > self.max_bytes:
             return False
-        evolved = self._evolved(identity_of(meta), events)
-        if evolved.version:
-            self._aggregates[identity_of(meta)] = evolved
-        for event, caused, entry in answer:
-            remember(self._answers, self._known, event, caused, caused.expected_offset or 0)
-            self.entries.append(entry)
+        self._remember(case, events, versions)
+        self.entries += entries
         self._size_bytes += size_bytes
-        self._next_command = raw.offset + 1
+        self._next_command = case.raw.offset + 1
         self.answered.append(events[0].AVRO)
         return True
 
-    def _evolved(self, identity: Identity, events: Sequence[Any]) -> Versioned:
-        version, state = self._current(identity)
-        for event in events:
-            if not is_outcome(event):
-                version, state = version + 1, self.aggregate.evolve(state, event)
-        return Versioned(version, state)
+    def _entry(self, case: "Case", index: int, event: Any, version: int) -> Entry:
+        headers = case.meta.caused(
+            index,
+            type=event.AVRO,
+            source=SOURCE,
+            expected_offset=self.expected + len(self.entries) + index,
+            command_offset=case.raw.offset,
+            version=version,
+        )
+        return Entry(case.meta.subject.encode(), self.codec.encode(event), headers)
 
-    def _answer(self, raw: Raw, meta: Meta, events: Sequence[Any]) -> Iterator[tuple[Any, Meta, Entry]]:
-        version = self._current(identity_of(meta)).version
-        for index, event in enumerate(events):
-            version += not is_outcome(event)
-            caused = meta.caused(
-                index,
-                type=event.AVRO,
-                source=SOURCE,
-                expected_offset=self.expected + len(self.entries) + index,
-                command_offset=raw.offset,
-                version=version,
-            )
-            yield event, caused, Entry(meta.subject.encode(), self.codec.encode(event), caused.headers())
+    def _remember(self, case: "Case", events: Sequence[Any], versions: Sequence[int]) -> None:
+        """What the fold will make of these events, once they are on record."""
+        state = case.before.state
+        for event in events:
+            if not is_outcome(event.AVRO):
+                state = self.aggregate.evolve(state, event)
+        if versions[-1]:
+            self._aggregates[case.identity] = Versioned(versions[-1], state)
+        if case.key is None or isinstance(events[0], CommandRepeated):
+            return
+        answer, offset = case.first, self.expected + len(self.entries)
+        for at, (event, version) in enumerate(zip(events, versions, strict=True), offset):
+            answer = answer_of(event, answer, case.meta.fingerprint, at, version)
+        if answer is not None:
+            self._answers[case.key] = answer
+
+
+class Case(NamedTuple):
+    """A command and what it meets.
+
+    Attributes:
+        problem: why its headers cannot be read; what is said in `meta` is made up then.
+        before: its aggregate.
+        key: of its answer, if it may come again.
+        first: the answer that it has had already.
+    """
+
+    raw: Raw
+    meta: Meta
+    problem: Incompatible | None
+    identity: Identity
+    before: Versioned
+    key: bytes | None
+    first: Answer | None
+
+
+@cache
+def _key_field(command_type: str, topic: str) -> str | None:
+    """Field that holds the key of a command for this topic; None when it is none for it."""
+    contract = contracts()[command_type]
+    return contract.key if (contract.kind, contract.topic) == ("command", topic) else None
 
 
 def _conflict(name: str, meta: Meta, version: int) -> Conflict:
@@ -188,16 +234,13 @@ def _repeated(meta: Meta, first: Answer) -> CommandRepeated:
     )
 
 
-def _meta_of(raw: Raw) -> Meta:
-    """What stands around a command; as far as its headers can be read, and the same on every attempt."""
-    try:
-        return Meta.of(raw.headers)
-    except Incompatible:
-        named = next((value.decode(errors="replace") for name, value in raw.headers if name == "ce_type"), "")
-        return Meta(
-            id=uuid5(UNREADABLE_NAMESPACE, str(raw.position)),
-            type=named if named in contracts() else "unknown",
-            source=SOURCE,
-            subject=raw.key,
-            time=datetime.fromtimestamp(raw.timestamp_ms / 1000, UTC),
-        )
+def _made_up(raw: Raw) -> Meta:
+    """A meta for a command whose headers cannot be read, the same on every attempt."""
+    named = next((value.decode(errors="replace") for name, value in raw.headers if name == "ce_type"), "")
+    return Meta(
+        id=uuid5(UNREADABLE_NAMESPACE, str(raw.position)),
+        type=named if named in contracts() else "unknown",
+        source=SOURCE,
+        subject=raw.key,
+        time=datetime.fromtimestamp(raw.timestamp_ms / 1000, UTC),
+    )

@@ -1,7 +1,7 @@
 """What a processor knows of one partition: the fold of its events."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -35,13 +35,14 @@ class Answer(NamedTuple):
     detail: str | None = None
 
 
-def may_come_again(command_id: UUID) -> bool:
-    """Whether a command with this id has to be remembered.
+def answer_key(command_id: UUID) -> bytes | None:
+    """Under what the first answer to a command is kept; None when its id cannot come again.
 
-    Ids that a client chose, or that were derived from a cause, are UUIDv5. The others are made anew for each request
-    and written by an idempotent producer, so they stand in the log once.
+    Ids that a client chose, or that were derived from a cause, are UUIDv5, which hashes the tenant in
+    (`schemas.identity`). The others are made anew for each request and written by an idempotent producer, so they stand
+    in the log once.
     """
-    return command_id.version == 5
+    return command_id.bytes if command_id.version == 5 else None
 
 
 def identity_of(meta: Meta) -> Identity:
@@ -57,40 +58,46 @@ class PartitionState:
         next_offset: first offset that is not folded.
         next_command: offset of the first command that is not answered.
         aggregates: state of each aggregate that anything has happened to, by tenant and key.
-        answers: first answers by command id, which says the tenant too: UUIDv5 hashes it in (`schemas.identity`).
+        answers: first answers, by `answer_key`.
     """
 
     next_offset: int = 0
     next_command: int = 0
     aggregates: dict[Identity, Versioned] = field(default_factory=dict)
-    answers: dict[UUID, Answer] = field(default_factory=dict)
+    answers: dict[bytes, Answer] = field(default_factory=dict)
 
     def fold(self, aggregate: Aggregate[Any, Any, Any], recorded: Recorded) -> None:
         """Take one counted event in; they come in the order of the log."""
-        event, meta = recorded.event, recorded.meta
-        if not is_outcome(event):
+        event, meta, offset = recorded.event, recorded.meta, recorded.position.offset
+        if not is_outcome(event.AVRO):
             identity = identity_of(meta)
             before = self.aggregates.get(identity) or Versioned(0, aggregate.initial)
             self.aggregates[identity] = Versioned(before.version + 1, aggregate.evolve(before.state, event))
-        remember(self.answers, self.answers, event, meta, recorded.position.offset)
-        self.next_offset = recorded.position.offset + 1
+        key = answer_key(UUID(meta.causation_id))
+        if key is not None and not isinstance(event, CommandRepeated):
+            first = self.answers.get(key)
+            self.answers[key] = answer_of(event, first, meta.fingerprint, offset, meta.version or 0)
+        self.next_offset = offset + 1
         if meta.command_offset is not None:
             self.next_command = meta.command_offset + 1
 
 
-def remember(into: dict[UUID, Answer], known: Mapping[UUID, Answer], event: Any, meta: Meta, offset: int) -> None:
-    """Keep the first answer to the command that `event` answers; of several events the version of the last."""
-    command_id = UUID(meta.causation_id)
-    if not may_come_again(command_id) or isinstance(event, CommandRepeated):
-        return
-    first = known.get(command_id)
-    offset = offset if first is None else first.first_offset
-    answer = Answer(meta.fingerprint, offset, meta.version or 0)
+def answer_of(event: Any, first: Answer | None, fingerprint: str | None, offset: int, version: int) -> Answer:
+    """What is kept of an answer; of several events the offset of the first and the version of the last.
+
+    Args:
+        event: not a `CommandRepeated`, which is no first answer.
+        first: what the events of the same answer before this one led to.
+        offset: where the event stands.
+        version: of the aggregate after the event.
+    """
+    first_offset = offset if first is None else first.first_offset
     if isinstance(event, CommandRejected):
-        answer = answer._replace(status=event.status, code=event.code, detail=event.detail)
-    into[command_id] = answer
+        return Answer(fingerprint, first_offset, version, event.status, event.code, event.detail)
+    return Answer(fingerprint, first_offset, version)
 
 
-def is_outcome(event: Any) -> bool:
-    """Whether an event answers a command without changing its aggregate."""
-    return contracts()[event.AVRO].is_outcome
+@cache
+def is_outcome(event_type: str) -> bool:
+    """Whether an event of this type answers a command without changing its aggregate."""
+    return contracts()[event_type].is_outcome

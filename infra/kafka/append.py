@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from infra.kafka.records import Raw
 
@@ -20,7 +21,7 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """Upper bound of its size in a record batch."""
-        headers = sum(len(name) + len(value) + HEADER_OVERHEAD for name, value in self.headers)
+        headers = sum(map(len, chain.from_iterable(self.headers))) + HEADER_OVERHEAD * len(self.headers)
         return len(self.key) + len(self.value) + headers + RECORD_OVERHEAD
 
 

@@ -126,9 +126,9 @@ def test_elsewhere_everything_counts(topic: str) -> None:
 
 def test_decided_events_get_the_same_ids_on_every_attempt() -> None:
     """A second owner that decides the same command must not make a second event."""
-    first = META.caused(0, type="e", source="s", expected_offset=3, command_offset=9, version=1)
-    again = META.caused(0, type="e", source="s", expected_offset=8, command_offset=9, version=1)
-    other = META.caused(1, type="e", source="s", expected_offset=4, command_offset=9, version=2)
+    first = Meta.of(META.caused(0, type="e", source="s", expected_offset=3, command_offset=9, version=1))
+    again = Meta.of(META.caused(0, type="e", source="s", expected_offset=8, command_offset=9, version=1))
+    other = Meta.of(META.caused(1, type="e", source="s", expected_offset=4, command_offset=9, version=2))
     assert first.id == again.id == uuid5(META.id, "9/0")
     assert other.id != first.id
     assert first.id.version == 5
@@ -139,6 +139,24 @@ def test_decided_events_get_the_same_ids_on_every_attempt() -> None:
         META.tenant,
         META.time,
     )
+
+
+@given(metas, st.integers(0, 3), text, text, st.integers(0, 2**63 - 1))
+def test_what_a_command_caused_tells_all_of_it(meta: Meta, index: int, type: str, source: str, number: int) -> None:
+    """The headers of an answer are written without a `Meta` in between, and say what one would."""
+    headers = meta.caused(index, type=type, source=source, expected_offset=number, command_offset=7, version=index)
+    expected = replace(
+        meta,
+        id=uuid5(meta.id, f"7/{index}"),
+        type=type,
+        source=source,
+        causation_id=str(meta.id),
+        command_offset=7,
+        expected_offset=number,
+        version=index,
+        expected_version=None,
+    )
+    assert headers == expected.headers()
 
 
 def test_on_behalf_changes_the_actor_alone() -> None:
