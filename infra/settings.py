@@ -1,7 +1,7 @@
 """Every setting of Retrace, and the only reader of the environment.
 
-A value comes from the environment (`RETRACE_KAFKA__BOOTSTRAP=...`), else from the addresses that `retrace up`
-wrote to `<data_dir>/endpoints.json`, else from the default below. All faults are reported at once.
+A value comes from the environment (`RETRACE_KAFKA__BOOTSTRAP=...`), else from the addresses and the key that
+`retrace up` wrote to `<data_dir>`, else from the default below. All faults are reported at once.
 """
 
 import json
@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENDPOINTS_FILE = "endpoints.json"
+ADMIN_KEY_FILE = "admin.key"
+SHA256 = r"^[0-9a-f]{64}$"
 
 
 class KafkaSettings(BaseModel):
@@ -107,6 +109,31 @@ class RecommendSettings(BaseModel):
     kafka_patience_s: float = Field(30, description="how long recording may stand still before health turns red", gt=0)
 
 
+class JwtSettings(BaseModel):
+    """Whose JSON Web Tokens are taken, and what their claims are called."""
+
+    issuer: str = Field(description="claim `iss` has to be this")
+    audience: str = Field(description="claim `aud` has to be or to hold this")
+    jwks_url: str = Field(description="where the issuer publishes its keys")
+    algorithm: Literal["RS256", "ES256", "EdDSA"] = Field("RS256", description="the only one taken")
+    roles_claim: str = Field("roles", description="a list, or words; with dots, a path: realm_access.roles")
+    tenant_claim: str | None = Field(None, description="the tenant; default the setting `tenant` for everybody")
+    leeway_s: float = Field(30, description="how far the issuer's clock may be from ours", ge=0)
+    cache_s: float = Field(600, description="after which the issuer's keys are fetched again", gt=0)
+    refresh_s: float = Field(10, description="least time between two fetches, however many unknown keys come", gt=0)
+
+
+class AccessSettings(BaseModel):
+    """Who may do what. There is no switch that lets everybody in."""
+
+    key: SecretStr | None = Field(None, description="the key that clients send; default that in <data_dir>/admin.key")
+    admin_hash: str | None = Field(
+        None, description="SHA-256 of the installation's own key, which opens before there are others", pattern=SHA256
+    )
+    jwt: JwtSettings | None = Field(None, description="take the tokens of an issuer as well")
+    last_use_s: float = Field(300, description="how often at most the use of a key is put on record", gt=0)
+
+
 class DeployerSettings(BaseModel):
     """How versions are brought to the Triton servers and taken away."""
 
@@ -163,6 +190,7 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     recommend: RecommendSettings = RecommendSettings()
     deployer: DeployerSettings = DeployerSettings()
+    access: AccessSettings = AccessSettings()
 
     test_stack: Path | None = Field(
         None, description="data folder of a running stack that the tests use; default one of their own"
@@ -203,17 +231,18 @@ class Endpoints(PydanticBaseSettingsSource):
     def __init__(self, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
         given = init_settings().get("data_dir")
-        self._path = Path(given or os.environ.get("RETRACE_DATA_DIR", ".retrace")) / ENDPOINTS_FILE
+        self._folder = Path(given or os.environ.get("RETRACE_DATA_DIR", ".retrace"))
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         """Part of the base class's interface; values are served whole by `__call__`."""
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """What the file says; nothing when the stack has not been started."""
-        if not self._path.is_file():
-            return {}
-        values: dict[str, Any] = json.loads(self._path.read_text())
+        """What the files say; nothing when the stack has not been started."""
+        endpoints, key = self._folder / ENDPOINTS_FILE, self._folder / ADMIN_KEY_FILE
+        values: dict[str, Any] = json.loads(endpoints.read_text()) if endpoints.is_file() else {}
+        if os.access(key, os.R_OK):  # another user of this machine may know the addresses, and not the key
+            values.setdefault("access", {})["key"] = key.read_text().strip()
         return values
 
 

@@ -2,17 +2,20 @@
 
 Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the
 record key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every
-decided topic), `precondition` (its route insists on If-Match), `example` (a body, for the API's description), and per
-field `pii`, `generated` (the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
+decided topic), `precondition` (its route insists on If-Match), `example` (a body, for the API's description), `roles`
+(who may send it), `sealed` (the API alone makes it, because a secret goes into it), and per field `pii`, `generated`
+(the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+
+from schemas.roles import ROLES
 
 AVRO_FOLDER = Path(__file__).parent / "avro"
 
@@ -73,6 +76,16 @@ class Contract:
         """Fields as a caller might send them; empty when there are none."""
         return dict(self.schema.get("example", {}))
 
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        """Who may send it, beside an admin; empty for what nobody sends."""
+        return frozenset(self.schema.get("roles", ()))
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the API alone makes it, on a route of its own: nobody sends it as it is."""
+        return bool(self.schema.get("sealed"))
+
     @property
     def is_fact(self) -> bool:
         """Whether it is appended without a decision."""
@@ -106,7 +119,25 @@ def read(folder: Path) -> Iterator[Contract]:
         yield Contract(MappingProxyType(json.loads(path.read_text())), context)
 
 
+def check_roles(contract: Contract) -> Contract:
+    """The contract, when it says who may send it.
+
+    Raises:
+        ValueError: it can be sent and names no role, or one that does not exist.
+    """
+    sent = contract.kind == "command" or contract.http is not None
+    if sent and not contract.roles:
+        raise ValueError(f'{contract.full_name} says not who may send it: add "roles", of {", ".join(ROLES)}')
+    if unknown := contract.roles - set(ROLES):
+        raise ValueError(f"{contract.full_name} names the role '{min(unknown)}'; there are {', '.join(ROLES)}")
+    return contract
+
+
 @cache
 def contracts() -> Mapping[str, Contract]:
-    """Every contract of the project by full name."""
-    return MappingProxyType({contract.full_name: contract for contract in read(AVRO_FOLDER)})
+    """Every contract of the project by full name.
+
+    Raises:
+        ValueError: one says not who may send it.
+    """
+    return MappingProxyType({contract.full_name: check_roles(contract) for contract in read(AVRO_FOLDER)})

@@ -4,6 +4,8 @@ Problem
 ├── Rejected       the domain said no                   409
 │   └── Conflict   the aggregate moved meanwhile        412, retriable
 ├── NotFound       no such thing                        404
+├── Unknown        nobody knows who is asking           401
+├── Forbidden      known, and not allowed to            403
 ├── Malformed      the body is not what it says it is   400
 ├── Unsupported    a body of a kind nobody takes        415
 ├── Invalid        the request makes no sense           422
@@ -69,6 +71,20 @@ class NotFound(Problem):
 
     code = "not_found"
     status = 404
+
+
+class Unknown(Problem):
+    """It is not known who is asking: no key, or one that does not open."""
+
+    code = "unknown_caller"
+    status = 401
+
+
+class Forbidden(Problem):
+    """Whoever is asking is known, and not allowed to."""
+
+    code = "forbidden"
+    status = 403
 
 
 class Malformed(Problem):

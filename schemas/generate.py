@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from schemas.contracts import AVRO_FOLDER, Contract, read
+from schemas.contracts import AVRO_FOLDER, Contract, check_roles, read
 
 PRIMITIVES = {
     "null": "None",
@@ -98,7 +98,7 @@ class Module:
 def modules() -> Iterator[tuple[Path, str]]:
     """Path and text of each generated module."""
     folder = AVRO_FOLDER.parent
-    for context, group in groupby(read(AVRO_FOLDER), key=lambda c: c.context):
+    for context, group in groupby(map(check_roles, read(AVRO_FOLDER)), key=lambda c: c.context):
         yield folder / f"{context}.py", _formatted(Module(context, list(group)).text())
 
 

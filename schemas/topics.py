@@ -32,8 +32,8 @@ class Topic:
         return self.name + COMMANDS_SUFFIX
 
 
-DECIDED = ("profiles", "catalog", "models", "deployments")
-FACTS = ("interactions", "decisions", "features", "dead-letters")
+DECIDED = ("profiles", "catalog", "models", "deployments", "access")
+FACTS = ("interactions", "decisions", "features", "usage", "dead-letters")
 
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {name: Topic(name, "decided") for name in DECIDED}
