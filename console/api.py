@@ -8,6 +8,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
+from infra.access.client import headers_of
 from infra.settings import Settings
 from schemas.errors import Problem, Unavailable
 
@@ -47,7 +48,7 @@ class Api:
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=self._concurrency)
-        self._session = aiohttp.ClientSession(connector=connector, headers={"x-actor": self._actor})
+        self._session = aiohttp.ClientSession(connector=connector, headers=headers_of(self.settings, actor=self._actor))
         return self
 
     async def __aexit__(

@@ -60,6 +60,8 @@ def up(
     with _shown(board):
         stack.up(names, servers_only=servers_only, progress=board.note)
     _show(stack.status(names or (SERVERS if servers_only else None)))
+    if stack.admin_key_file.is_file():
+        console.print(f"[dim]the admin key, which these commands use: {stack.admin_key_file}[/]", soft_wrap=True)
 
 
 def down(names: Names = None) -> None:

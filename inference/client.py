@@ -7,6 +7,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 
+from infra.access.client import headers_of
 from infra.settings import Settings
 from schemas.codec import Record, as_fields
 from schemas.errors import Problem, Unavailable
@@ -38,7 +39,7 @@ class CommandClient:
 
     def __init__(self, settings: Settings, *, actor: str, timeout_s: float = 30) -> None:
         self._url = f"{settings.commands.url}/commands"
-        self._headers = {"X-Actor": actor, "Content-Type": "application/json"}
+        self._headers = {**headers_of(settings, actor=actor), "Content-Type": "application/json"}
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import psutil
 
-from infra.settings import ENDPOINTS_FILE, Settings
+from infra.access.admin import admin_endpoints
+from infra.settings import ADMIN_KEY_FILE, ENDPOINTS_FILE, Settings
 from infra.stack import checks
 from infra.stack.cache import locked
 from infra.stack.containers import containers
@@ -94,6 +95,7 @@ class Stack:
         with locked(self.data_dir / "stack.lock"):
             missing = [one for one in self._select(wanted) if not one.running]
             require_memory(missing)
+            self._note(admin_endpoints(self.settings.access, self.data_dir))
             for one in missing:
                 one.claim()
                 if isinstance(one, Service):  # our services name each other, and start side by side
@@ -129,6 +131,11 @@ class Stack:
         """How each one is."""
         chosen = self._select(names)
         return _in_order({one.name: partial(status_of, one) for one in chosen}, {one.name: () for one in chosen})
+
+    @property
+    def admin_key_file(self) -> Path:
+        """Where the installation's own key is, unless it was given or taken away."""
+        return self.data_dir / ADMIN_KEY_FILE
 
     def log_of(self, name: str) -> Path:
         """The file that a server or service logs to."""

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 
 from commands.api.app import create_app
 from commands.processor import worker
+from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.connect import librdkafka_options
@@ -86,7 +87,7 @@ async def write_side(corner: Settings) -> AsyncIterator[WriteSide]:
             while not (server.started and health.ready):
                 await asyncio.sleep(0.05)
         port = server.servers[0].sockets[0].getsockname()[1]
-        async with aiohttp.ClientSession() as http:
+        async with aiohttp.ClientSession(headers=headers_of(corner)) as http:
             yield WriteSide(corner, f"http://127.0.0.1:{port}", http)
     finally:
         server.should_exit = True

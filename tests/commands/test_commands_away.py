@@ -6,12 +6,15 @@ import socket
 import aiohttp
 import pytest
 from aiokafka import AIOKafkaProducer
+from pydantic import SecretStr
 
 from commands.api.app import create_app
+from infra.access.client import headers_of
+from infra.access.key import new_key
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.decided import KafkaLog, batch_producer
-from infra.settings import HttpSettings, KafkaSettings, RegistrySettings, Settings
+from infra.settings import AccessSettings, HttpSettings, KafkaSettings, RegistrySettings, Settings
 from schemas.errors import Unavailable
 from schemas.topics import TOPICS
 
@@ -22,8 +25,11 @@ def nowhere() -> Settings:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    key = new_key()
     return Settings(
-        kafka=KafkaSettings(bootstrap=f"127.0.0.1:{port}"), registry=RegistrySettings(url=f"http://127.0.0.1:{port}")
+        kafka=KafkaSettings(bootstrap=f"127.0.0.1:{port}"),
+        registry=RegistrySettings(url=f"http://127.0.0.1:{port}"),
+        access=AccessSettings(key=SecretStr(key.text), admin_hash=key.sha256),
     )
 
 
@@ -37,7 +43,7 @@ async def test_the_api_says_503_and_why(nowhere: Settings) -> None:
     while not server.started:
         await asyncio.sleep(0.02)
     url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession(headers=headers_of(nowhere)) as http:
         async with http.post(f"{url}/users", json={"user_id": "u"}) as answer:
             problem = await answer.json(content_type=None)
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")

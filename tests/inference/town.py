@@ -27,6 +27,7 @@ from inference.models import ease
 from inference.store import ArtifactStore
 from inference.triton.client import Triton
 from inference.triton.repository import withdraw
+from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.facts import FactWriter
@@ -238,7 +239,7 @@ async def open_town(settings: Settings, **changes: Any) -> AsyncIterator[Town]:
         }
     )
     mine = Settings(**mine.model_dump())
-    async with CommandClient(mine, actor="test") as client, aiohttp.ClientSession() as http:
+    async with CommandClient(mine, actor="test") as client, aiohttp.ClientSession(headers=headers_of(mine)) as http:
         town = Town(mine, model, client, http)
         try:
             await town.start("processor", "commands", "projector")

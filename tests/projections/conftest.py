@@ -11,6 +11,7 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.facts import FactWriter
@@ -102,7 +103,7 @@ async def get(settings: Settings) -> AsyncIterator[Get]:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, await response.json(content_type=None), headers
 
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(headers=headers_of(settings)) as session:
         yield ask
     server.should_exit = True
     await task
