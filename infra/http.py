@@ -11,8 +11,10 @@ import structlog
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid6 import uuid7
 
@@ -64,7 +66,7 @@ def _add_health_routes(app: FastAPI, health: Health) -> None:
     async def ready() -> Response:
         return Response(orjson.dumps(health.report()), 200 if health.ready else 503, media_type="application/json")
 
-    @app.get("/metrics", tags=["health"], summary="Prometheus metrics")
+    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         READY.labels(health.service).set(health.ready)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -144,7 +146,14 @@ async def _on_http_exception(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
     codes = {404: "no_such_route", 405: "method_not_allowed"}
     problem = Problem(f"{request.method} {request.url.path}: {fault.detail}", code=codes.get(fault.status_code, "http"))
-    return problem_response(_with_status(problem, fault.status_code), request.url.path, dict(fault.headers or {}))
+    headers = dict(fault.headers or {}) | ({"allow": _allowed(request)} if fault.status_code == 405 else {})
+    return problem_response(_with_status(problem, fault.status_code), request.url.path, headers)
+
+
+def _allowed(request: Request) -> str:
+    """Every method of this path: the framework names those of its first route only."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 def _with_status(problem: Problem, status: int) -> Problem:

@@ -8,7 +8,7 @@ from commands.api.identity import LONGEST_KEY
 from schemas.envelope import ANY_VERSION
 from schemas.errors import Malformed
 
-QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+KEY = rf'^("([ !#-\[\]-~]|\\["\\]){{1,{LONGEST_KEY}}}"|[!#-~]{{1,{LONGEST_KEY}}})$'
 ESCAPED = re.compile(r'\\(["\\])')
 ENTITY_TAG = re.compile(r'(?:W/)?"(\d{1,18})"|(\d{1,18})')
 PREFERENCE = re.compile(r'\s*([a-z-]+)\s*(?:=\s*(?:"([^"]*)"|([^\s",;]*)))?\s*(?:;[^,]*)?')
@@ -58,15 +58,13 @@ def idempotency_key(text: str | None) -> str | None:
     if text is None:
         return None
     key = text.strip()
-    if key.startswith('"') or key.endswith('"'):
-        quoted = QUOTED.fullmatch(key)
-        key = ESCAPED.sub(r"\1", quoted[1]) if quoted else ""
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+    if not re.fullmatch(KEY, key, re.ASCII):
         raise Malformed(
-            f'an Idempotency-Key has 1 to {LONGEST_KEY} printable characters, such as "8e03978e-40d5-43dd-bc93"',
+            f"an Idempotency-Key is 1 to {LONGEST_KEY} printable ASCII characters in quotes, "
+            'such as "8e03978e-40d5-43dd-bc93"',
             code="bad_idempotency_key",
         )
-    return key
+    return ESCAPED.sub(r"\1", key[1:-1]) if key.startswith('"') else key
 
 
 def expected_version(if_match: str | None, if_none_match: str | None) -> int | None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from commands.api.headers import KEY
 from commands.api.shape import Shape, field_shape, shape_of
 from infra.http import PROBLEM_BASE, PROBLEM_JSON
 from schemas.contracts import Contract, contracts
@@ -13,17 +14,38 @@ NUMBER = {"type": "integer", "minimum": 0}
 TEXT = {"type": "string"}
 UUID = {"type": "string", "format": "uuid"}
 
-HEADERS: Mapping[str, tuple[str, str]] = {
-    "Idempotency-Key": (
-        "Chosen by the client; sent again with the same body it is answered the same and counts once.",
-        '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
-    ),
-    "If-Match": ("The ETag of an earlier answer, or `*`: there must be something. 412 when it is otherwise.", '"3"'),
-    "If-None-Match": ("`*`: there may be nothing yet, 412 otherwise.", "*"),
-    "Prefer": ("`respond-async` answers 202 at once; `wait=2` waits 2 seconds at most (RFC 7240).", "wait=2"),
-    "X-Correlation-ID": ("Stands in every event that follows; made anew when absent.", "checkout-81"),
-    "traceparent": ("W3C trace context.", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+HEADERS: Mapping[str, Shape] = {
+    "Idempotency-Key": {
+        "description": "A UUID in quotes, for example. Sent again with the same body: the same answer, and no effect.",
+        "schema": {"type": "string", "pattern": KEY},
+    },
+    "If-Match": {
+        "description": "The ETag of an earlier answer, or `*`: there must be something. 412 when it is otherwise.",
+        "schema": {"type": "string", "pattern": '^((W/)?"[0-9]{1,18}"|[0-9]{1,18}|[*])$'},
+        "example": '"3"',
+    },
+    "If-None-Match": {
+        "description": "`*`: there may be nothing yet, 412 otherwise.",
+        "schema": {"type": "string", "enum": ["*"]},
+        "example": "*",
+    },
+    "Prefer": {
+        "description": "`respond-async` answers 202 at once; `wait=2` waits 2 seconds at most (RFC 7240).",
+        "schema": TEXT,
+        "example": "wait=2",
+    },
+    "X-Correlation-ID": {
+        "description": "Stands in every event that follows; made anew when absent.",
+        "schema": TEXT,
+        "example": "checkout-81",
+    },
+    "traceparent": {
+        "description": "W3C trace context; goes through the log to everything that follows.",
+        "schema": TEXT,
+        "example": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    },
 }
+ALWAYS = ("Idempotency-Key", "X-Correlation-ID", "traceparent")
 
 PROBLEMS: Mapping[int, tuple[str, str, str]] = {
     400: ("The body is no JSON, or a header cannot be read.", "malformed_json", "the body is no JSON: unexpected end"),
@@ -205,7 +227,7 @@ def bulk() -> Shape:
         "text/csv": {"schema": TEXT, "example": lines},
     }
     return {
-        "parameters": [one for one in header_parameters() if one["name"] in FACT_HEADERS],
+        "parameters": [{"name": name, "in": "header", **HEADERS[name]} for name in ALWAYS],
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": answer("Good lines are on record.", ref("Upload"), UPLOAD_EXAMPLE, ["X-Position"]),
@@ -252,23 +274,22 @@ def path_fields(contract: Contract) -> list[str]:
 
 
 def header_parameters(contract: Contract | None = None) -> list[Shape]:
-    """The headers that a command takes, and one that it insists on."""
+    """The headers that a command takes, and the one that it insists on."""
     insists = contract is not None and contract.needs_precondition
-    names = [name for name in HEADERS if contract is None or not contract.is_fact or name in FACT_HEADERS]
     return [
-        {
-            "name": name,
-            "in": "header",
-            "required": insists and name == "If-Match",
-            "description": HEADERS[name][0],
-            "schema": TEXT,
-            "example": HEADERS[name][1],
-        }
-        for name in names
+        {"name": name, "in": "header", "required": insists and name == "If-Match", **HEADERS[name]}
+        for name in (*ALWAYS, *_sometimes(contract))
     ]
 
 
-FACT_HEADERS = ("Idempotency-Key", "X-Correlation-ID", "traceparent")
+def _sometimes(contract: Contract | None) -> Sequence[str]:
+    """Headers that only make sense on some operations: what makes something new has no version to insist on."""
+    if contract is not None and contract.is_fact:
+        return ()
+    makes = (
+        contract is not None and contract.http is not None and contract.http[0] == "POST" and not path_fields(contract)
+    )
+    return ("Prefer", "If-None-Match" if makes else "If-Match")
 
 
 def problems(*statuses: int) -> Shape:

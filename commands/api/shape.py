@@ -9,6 +9,9 @@ from schemas.contracts import Contract
 Shape: TypeAlias = dict[str, Any]
 
 LIMITS = ("minLength", "maxLength", "pattern", "minimum", "maximum")
+NO_NUL = r"^[^\u0000]*$"
+"""Stores cannot keep a NUL character."""
+
 RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
 
 
@@ -44,7 +47,7 @@ def _shape(schema: Any, limits: Shape) -> Shape:
         case {"type": "array", "items": items}:
             return {"type": "array", "items": _shape(items, {})}
         case {"type": "map", "values": values}:
-            return {"type": "object", "additionalProperties": _shape(values, {})}
+            return {"type": "object", "propertyNames": {"pattern": NO_NUL}, "additionalProperties": _shape(values, {})}
         case {"type": "enum", "symbols": symbols}:
             return {"type": "string", "enum": list(symbols)}
         case {"type": "record", "fields": fields, "doc": doc}:
@@ -67,4 +70,4 @@ def _shape(schema: Any, limits: Shape) -> Shape:
         case "boolean":
             return {"type": "boolean"}
         case _:
-            return {"type": "string", **limits}
+            return {"type": "string", "pattern": NO_NUL, **limits}

@@ -18,6 +18,7 @@ Fields: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Any], Any]
 
 RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1)}
+EXACT = 2**53  # a larger float may stand for several whole numbers
 LATEST_EPOCH_S = 32_503_680_000  # the year 3000: whoever sends more has sent milliseconds
 
 
@@ -178,6 +179,8 @@ def _integer(limits: Mapping[str, Any], least: int, most: int) -> Check:
     least, most = limits.get("minimum", least), limits.get("maximum", most)
 
     def check(value: Any) -> int:
+        if type(value) is float and value.is_integer() and abs(value) <= EXACT:  # 3.0 is whole in JSON Schema
+            value = int(value)
         if type(value) is not int:
             raise Fault(f"must be a whole number, not {_name_of(value)}")
         if not least <= value <= most:
