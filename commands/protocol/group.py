@@ -14,6 +14,7 @@ from commands.aggregate import Aggregate
 from commands.protocol.state import (
     Answer,
     Identity,
+    Last,
     PartitionState,
     Versioned,
     answer_key,
@@ -59,6 +60,7 @@ class Group:
         self._answers: dict[bytes, Answer] = {}
         self._nothing = Versioned(0, self.aggregate.initial)
         self._size_bytes = 0
+        self._last_event: Any = None
         self._next_command = self.state.next_command
 
     @property
@@ -77,8 +79,14 @@ class Group:
         """The batch landed where it was expected: what was speculation is now the state."""
         self.state.aggregates.update(self._aggregates)
         self.state.answers.update(self._answers)
+        self.state.last = self._last()
         self.state.next_offset += len(self.entries)
         self.state.next_command = self._next_command
+
+    def _last(self) -> Last:
+        entry = self.entries[-1]
+        id = next(value for name, value in entry.headers if name == "ce_id")
+        return Last(self.expected + len(self.entries) - 1, UUID(id.decode()), self._last_event)
 
     def _decide(self, raw: Raw) -> bool:
         """Decide one command; False when its events no longer fit."""
@@ -156,6 +164,7 @@ class Group:
         self.entries += entries
         self._size_bytes += size_bytes
         self._next_command = case.raw.offset + 1
+        self._last_event = events[-1]
         self.answered.append(events[0].AVRO)
         return True
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
 from commands.aggregate import Aggregate
@@ -12,6 +12,9 @@ from schemas.outcomes import CommandRejected, CommandRepeated
 
 OK = 200
 
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 Identity: TypeAlias = tuple[str, str]
 """Tenant and key of an aggregate: two tenants may use the same key and never see each other's aggregate."""
@@ -33,6 +36,27 @@ class Answer(NamedTuple):
     status: int = OK
     code: str | None = None
     detail: str | None = None
+
+
+class Table(Protocol[Key, Value]):
+    """Where a fold keeps what it knows: a dict, or something with more room."""
+
+    def get(self, key: Key, /) -> Value | None:
+        """What was put there last; None when nothing was."""
+
+    def __setitem__(self, key: Key, value: Value, /) -> None:
+        """Put something there."""
+
+    def update(self, values: dict[Key, Value], /) -> None:
+        """Put many things there."""
+
+
+class Last(NamedTuple):
+    """The last event of a fold, by which its log is recognised."""
+
+    offset: int
+    id: UUID
+    event: Any
 
 
 def answer_key(command_id: UUID) -> bytes | None:
@@ -57,14 +81,16 @@ class PartitionState:
     Attributes:
         next_offset: first offset that is not folded.
         next_command: offset of the first command that is not answered.
+        last: the last of these events.
         aggregates: state of each aggregate that anything has happened to, by tenant and key.
         answers: first answers, by `answer_key`.
     """
 
     next_offset: int = 0
     next_command: int = 0
-    aggregates: dict[Identity, Versioned] = field(default_factory=dict)
-    answers: dict[bytes, Answer] = field(default_factory=dict)
+    last: Last | None = None
+    aggregates: Table[Identity, Versioned] = field(default_factory=dict[Identity, Versioned])
+    answers: Table[bytes, Answer] = field(default_factory=dict[bytes, Answer])
 
     def fold(self, aggregate: Aggregate[Any, Any, Any], recorded: Recorded) -> None:
         """Take one counted event in; they come in the order of the log."""
@@ -77,6 +103,7 @@ class PartitionState:
         if key is not None and not isinstance(event, CommandRepeated):
             first = self.answers.get(key)
             self.answers[key] = answer_of(event, first, meta.fingerprint, offset, meta.version or 0)
+        self.last = Last(offset, meta.id, event)
         self.next_offset = offset + 1
         if meta.command_offset is not None:
             self.next_command = meta.command_offset + 1
