@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from commands.api.identity import fingerprint_of
 from commands.api.outcomes import Outcome, Outcomes
+from commands.api.repeats import REPLAYED, in_progress, reused
 from commands.api.request import Intent
 from commands.api.sender import CommandSender
 from commands.api.validation import Fields, generated, validator
@@ -16,9 +17,7 @@ from infra.http import problem_response
 from schemas.codec import Record, from_fields
 from schemas.contracts import Contract
 from schemas.envelope import Meta
-from schemas.errors import Invalid, TimedOut
-
-REPLAYED = "idempotent-replayed"
+from schemas.errors import TimedOut
 
 
 class Answering:
@@ -33,6 +32,7 @@ class Answering:
 
         Raises:
             Invalid: a field is wrong, or the Idempotency-Key has been used for something else.
+            Rejected: a request with the same Idempotency-Key is being worked on.
             Unavailable: Kafka is away; nothing was accepted silently.
             TimedOut: no decision came in time; it may still come.
         """
@@ -41,19 +41,34 @@ class Answering:
         known = self._outcomes.known(intent.command_id)
         if known is not None:
             return _answered(request, _checked(known, fingerprint), replayed=True)
+        self._refuse_second(intent.command_id, fingerprint)
         meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)
-        outcome = await self._outcome(from_fields(contract.full_name, fields), meta, fingerprint, intent.wait_s)
+        outcome = await self._outcome(from_fields(contract.full_name, fields), meta, fingerprint, intent)
         if outcome is None:
             return _accepted(intent.command_id)
         return _answered(request, outcome, replayed=outcome.repeated)
 
-    async def _outcome(self, command: Record, meta: Meta, fingerprint: str, wait_s: float) -> Outcome | None:
-        """Send and wait; None when nobody wants to wait. The waiting begins before the sending: no answer slips by."""
+    def _refuse_second(self, command_id: UUID, fingerprint: str) -> None:
+        """Two requests with one key at the same time: the second would only learn what the first one does."""
+        working_on = self._outcomes.in_flight(command_id)
+        if working_on is None:
+            return
+        if working_on != fingerprint:
+            raise reused(command_id)
+        raise in_progress(command_id, status_url=f"/commands/{command_id}")
+
+    async def _outcome(self, command: Record, meta: Meta, fingerprint: str, intent: Intent) -> Outcome | None:
+        """Send and wait; None when it takes longer than the caller wants to wait.
+
+        The waiting begins before the sending, so that no answer slips by.
+        """
         answer = self._outcomes.wait_for(meta.id, fingerprint)
         try:
             await self._sender.send(command, meta)
-            return _checked(await asyncio.wait_for(answer, wait_s), fingerprint) if wait_s else None
+            return _checked(await asyncio.wait_for(answer, intent.wait_s), fingerprint) if intent.wait_s else None
         except TimeoutError:
+            if intent.prefer.respond_async:
+                return None
             raise TimedOut(
                 f"the command is on record and not decided yet: ask /commands/{meta.id} what became of it",
                 extra={"command_id": str(meta.id), "status_url": f"/commands/{meta.id}"},
@@ -69,11 +84,7 @@ def filled(contract: Contract, fields: Fields, command_id: UUID) -> Fields:
 
 def _checked(outcome: Outcome, fingerprint: str) -> Outcome:
     if outcome.fingerprint != fingerprint or not outcome.same_body:
-        raise Invalid(
-            "this Idempotency-Key has been used for another command: choose a new key for each command",
-            code="idempotency_key_reused",
-            extra={"command_id": str(outcome.command_id)},
-        )
+        raise reused(outcome.command_id)
     return outcome
 
 

@@ -2,21 +2,26 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
 
 from commands.api.identity import fingerprint_of
+from commands.api.repeats import REPLAYED, Repeats
 from commands.api.request import Intent
 from commands.api.tail import Tail
 from commands.api.validation import Fields, validator
 from infra.kafka.facts import FactWriter
 from infra.settings import Settings
-from schemas.codec import from_fields
+from schemas.codec import Record, from_fields
 from schemas.contracts import Contract
+from schemas.envelope import Meta
 from schemas.errors import Invalid, Unavailable
 
 ITEM = "item_id"
+CHOSEN = 5
+"""Version of the ids that follow from an Idempotency-Key; the others are made anew for each request."""
 
 
 class Facts:
@@ -26,27 +31,36 @@ class Facts:
         self._settings = settings
         self._writer = writer
         self._tail = tail
+        self._repeats = Repeats()
 
     async def answer(self, request: Request, contract: Contract, given: Any, intent: Intent) -> Response:
         """Validate and append.
 
         Raises:
-            Invalid: a field is wrong, or the item is not in the catalogue.
+            Invalid: a field is wrong, the item is not in the catalogue, or the Idempotency-Key was used before.
+            Rejected: a request with the same Idempotency-Key is being worked on.
             Unavailable: Kafka did not confirm in time.
         """
         fields = validator(contract.full_name)(given)
         await self._know_item(fields)
-        meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint_of(contract.full_name, fields))
+        fingerprint = fingerprint_of(contract.full_name, fields)
+        meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)
         record = from_fields(contract.full_name, fields)
+        if meta.id.version != CHOSEN:
+            return _answered(contract, meta.id, await self._append(record, meta))
+        with self._repeats.of(meta.id, fingerprint) as said:
+            replayed = said.position is not None
+            said.position = said.position or await self._append(record, meta)
+            return _answered(contract, meta.id, said.position, replayed=replayed)
+
+    async def _append(self, record: Record, meta: Meta) -> str:
         try:
-            position = await asyncio.wait_for(self._writer.append(record, meta), self._settings.answer_timeout_s)
+            return str(await asyncio.wait_for(self._writer.append(record, meta), self._settings.answer_timeout_s))
         except TimeoutError:
             raise Unavailable(
                 "Kafka did not confirm the append in time; it may still happen: send it again with an "
                 "Idempotency-Key, and it counts once"
             ) from None
-        body = {"event_id": str(meta.id), "event": contract.name, "position": str(position)}
-        return Response(orjson.dumps(body), 201, {"x-position": str(position)}, "application/json")
 
     async def _know_item(self, fields: Fields) -> None:
         item_id = fields.get(ITEM)
@@ -55,6 +69,12 @@ class Facts:
         await self._tail.catch_up([item_id])  # it may have been added a moment ago
         if not self._tail.knows_item(item_id):
             raise unknown_item(item_id)
+
+
+def _answered(contract: Contract, id: UUID, position: str, *, replayed: bool = False) -> Response:
+    body = {"event_id": str(id), "event": contract.name, "position": position}
+    headers = {"x-position": position} | ({REPLAYED: "true"} if replayed else {})
+    return Response(orjson.dumps(body), 201, headers, "application/json")
 
 
 def unknown_item(item_id: str) -> Invalid:

@@ -1,6 +1,7 @@
 """What became of commands, as the decided topics tell it: the last ones, and who waits for one."""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ class Outcome:
     """The answer to one command.
 
     Attributes:
+        tenant: whose command it was.
         aggregate_id: key of the aggregate it was about.
         outcome: accepted or rejected; of a repeated command that of the first time.
         version: version of the aggregate afterwards.
@@ -33,6 +35,7 @@ class Outcome:
     """
 
     command_id: UUID
+    tenant: str
     aggregate_id: str
     outcome: Literal["accepted", "rejected"]
     version: int
@@ -75,7 +78,7 @@ class Outcomes:
         self._limit = remembered
         self._known: OrderedDict[UUID, Outcome] = OrderedDict()
         self._sent: OrderedDict[UUID, None] = OrderedDict()
-        self._waiting: dict[UUID, list[tuple[str, asyncio.Future[Outcome]]]] = {}
+        self._waiting: dict[UUID, list[tuple[str | None, asyncio.Future[Outcome]]]] = {}
 
     def known(self, command_id: UUID) -> Outcome | None:
         """The first answer to a command, when it is recent."""
@@ -87,10 +90,29 @@ class Outcomes:
 
     def wait_for(self, command_id: UUID, fingerprint: str) -> "asyncio.Future[Outcome]":
         """The answer to come; has to be asked for before the command is sent."""
-        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._sent[command_id] = None
         if len(self._sent) > self._limit:
             self._sent.popitem(last=False)
+        return self._wait(command_id, fingerprint)
+
+    def in_flight(self, command_id: UUID) -> str | None:
+        """Fingerprint of the command with this id that a request is waiting for right now; None when there is none."""
+        return next((said for said, _ in self._waiting.get(command_id, ()) if said is not None), None)
+
+    async def settled(self, command_id: UUID, wait_s: float) -> Outcome | None:
+        """The first answer to a command, when it comes in time.
+
+        Args:
+            wait_s: how long to wait, in seconds.
+        """
+        if (known := self._known.get(command_id)) is not None or not wait_s:
+            return known
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(self._wait(command_id, None), wait_s)
+        return None
+
+    def _wait(self, command_id: UUID, fingerprint: str | None) -> "asyncio.Future[Outcome]":
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(command_id, []).append((fingerprint, future))
         future.add_done_callback(lambda _: self._forget(command_id, future))
         return future
@@ -120,7 +142,7 @@ class Outcomes:
         elif first is not None:
             outcome = replace(first, repeated=True, same_body=outcome.same_body, fingerprint=outcome.fingerprint)
         for fingerprint, future in tuple(self._waiting.get(outcome.command_id, ())):
-            if not future.done() and (not outcome.repeated or fingerprint == outcome.fingerprint):
+            if not future.done() and (not outcome.repeated or fingerprint in (None, outcome.fingerprint)):
                 future.set_result(outcome)
 
     def _remember(self, outcome: Outcome) -> None:
@@ -140,6 +162,7 @@ def _outcome(command_id: UUID, raw: Raw, headers: Mapping[str, str], event: Any)
     named = headers["ce_type"]
     base = Outcome(
         command_id=command_id,
+        tenant=headers.get("tenant", "default"),
         aggregate_id=headers["ce_subject"],
         outcome="accepted",
         version=int(headers.get("aggregateversion", 0)),

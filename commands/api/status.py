@@ -12,7 +12,7 @@ from schemas.errors import NotFound
 
 PENDING_S = 600
 QUERY = """
-    SELECT aggregate_id, outcome, status, version, type, code, detail, topic, partition, "offset", answered_at
+    SELECT tenant, aggregate_id, outcome, status, version, type, code, detail, topic, partition, "offset", answered_at
     FROM command_log WHERE command_id = %s ORDER BY command_offset LIMIT 1
 """
 
@@ -28,24 +28,32 @@ class Status:
         self._outcomes = outcomes
         self._pool = pool
 
-    async def of(self, command_id: UUID) -> dict[str, Any]:
+    async def of(self, command_id: UUID, tenant: str, wait_s: float = 0) -> dict[str, Any]:
         """The answer, or that it is still to come.
+
+        Args:
+            tenant: who asks; the commands of others are unknown to them.
+            wait_s: how long to wait for it, in seconds.
 
         Raises:
             NotFound: there is no such command.
             Unavailable: the command is not among the recent ones, and PostgreSQL does not answer.
         """
-        known = self._outcomes.known(command_id)
-        if known is not None:
-            return known.document()
+        found = await self._known(command_id)
+        if found is not None and found["outcome"] == "pending" and wait_s:
+            outcome = await self._outcomes.settled(command_id, wait_s)
+            found = found if outcome is None else outcome.document() | {"tenant": outcome.tenant}
+        if found is None or found.pop("tenant", tenant) != tenant:
+            raise NotFound(f"no command {command_id} is on record", code="unknown_command")
+        return found
+
+    async def _known(self, command_id: UUID) -> dict[str, Any] | None:
+        outcome = self._outcomes.known(command_id)
+        if outcome is not None:
+            return outcome.document() | {"tenant": outcome.tenant}
         if self._outcomes.is_awaited(command_id):
             return _pending(command_id)
-        logged = await self._logged(command_id)
-        if logged is not None:
-            return logged
-        if _age_s(command_id) < PENDING_S:
-            return _pending(command_id)
-        raise NotFound(f"no command {command_id} is on record", code="unknown_command")
+        return await self._logged(command_id) or (_pending(command_id) if _age_s(command_id) < PENDING_S else None)
 
     async def _logged(self, command_id: UUID) -> dict[str, Any] | None:
         try:
@@ -63,6 +71,7 @@ def _document(command_id: UUID, row: dict[str, Any]) -> dict[str, Any]:
     refusal = {"code": row["code"], "detail": row["detail"]} if row["outcome"] == "rejected" else {}
     return {
         "command_id": str(command_id),
+        "tenant": row["tenant"],
         "aggregate_id": row["aggregate_id"],
         "outcome": row["outcome"],
         "status": row["status"],

@@ -95,13 +95,64 @@ async def test_a_condition_on_existence_is_judged_where_it_is_decided(write_side
 async def test_a_key_sent_again_is_answered_the_same_and_counts_once(write_side: Any) -> None:
     """Clients retry; a retry may not register twice, nor be told no."""
     headers, body = {"idempotency-key": new_id()}, {"user_id": new_id()}
-    sent = [write_side.call("POST", "/users", json=body, headers=headers) for _ in range(5)]
-    answers = [*await asyncio.gather(*sent), await write_side.call("POST", "/users", json=body, headers=headers)]
+    answers = [await write_side.call("POST", "/users", json=body, headers=headers) for _ in range(3)]
     assert {answer.status for answer in answers} == {200}
     assert len({answer.body["position"] for answer in answers}) == 1
     assert answers[-1].headers["idempotent-replayed"] == "true"
     registered = [r for r in await records(write_side, "profiles") if r.key == body["user_id"] and r.counts]
     assert sum(Meta.of(r.headers).type.endswith("UserRegistered") for r in registered) == 1
+
+
+async def test_a_key_that_is_being_worked_on_is_not_taken_twice(write_side: Any) -> None:
+    """The draft's 409: the second of two requests at the same time is told to wait, and learns the answer then."""
+    headers, body = {"idempotency-key": new_id()}, {"user_id": new_id()}
+    answers = await asyncio.gather(*(write_side.call("POST", "/users", json=body, headers=headers) for _ in range(5)))
+    assert sorted(answer.status for answer in answers)[0] == 200
+    busy = [answer for answer in answers if answer.status != 200]
+    assert busy
+    assert {(answer.status, answer.code) for answer in busy} == {(409, "request_in_progress")}
+    status = await write_side.call("GET", busy[0].body["status_url"], headers={"prefer": "wait=5"})
+    again = await write_side.call("POST", "/users", json=body, headers=headers)
+    assert (status.body["outcome"], again.status, again.body["position"]) == ("accepted", 200, status.body["position"])
+
+
+async def test_a_fact_with_a_key_is_recorded_once(write_side: Any) -> None:
+    """The first answer again for the same body, 422 for another, 409 while the first is under way."""
+    headers, fact = (
+        {"idempotency-key": new_id()},
+        VIEW | {"user_id": new_id(), "item_id": await write_side.known_item()},
+    )
+    first = await write_side.call("POST", "/interactions", json=fact, headers=headers)
+    again = await write_side.call("POST", "/interactions", json=fact, headers=headers)
+    other = await write_side.call("POST", "/interactions", json=fact | {"kind": "like"}, headers=headers)
+    assert (first.status, again.status, again.body) == (201, 201, first.body)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert (other.status, other.code) == (422, "idempotency_key_reused")
+    headers = {"idempotency-key": new_id()}
+    both = await asyncio.gather(
+        *(write_side.call("POST", "/interactions", json=fact, headers=headers) for _ in range(2))
+    )
+    assert sorted(answer.status for answer in both) == [201, 409]
+
+
+async def test_a_status_can_be_waited_for(write_side: Any) -> None:
+    """`Prefer: wait` spares a client the polling; `respond-async, wait` answers at once when it is quick."""
+    headers = {"prefer": "respond-async"}
+    sent = await write_side.call("POST", "/users", json={"user_id": new_id()}, headers=headers)
+    status = await write_side.call("GET", sent.headers["location"], headers={"prefer": "wait=10"})
+    assert (sent.status, status.body["outcome"]) == (202, "accepted")
+    headers = {"prefer": "respond-async, wait=5"}
+    quick = await write_side.call("POST", "/users", json={"user_id": new_id()}, headers=headers)
+    assert quick.status == 200
+
+
+async def test_what_may_only_be_done_on_a_condition_asks_for_it(write_side: Any) -> None:
+    """A retired item does not come back: who retires one should have looked at it."""
+    item_id = await write_side.known_item()
+    blind = await write_side.call("DELETE", f"/items/{item_id}")
+    assert (blind.status, blind.code) == (428, "precondition_required")
+    looked = await write_side.call("DELETE", f"/items/{item_id}", headers={"if-match": '"1"'})
+    assert (looked.status, looked.body["events"]) == (200, ["ItemRetired"])
 
 
 async def test_a_key_used_for_another_body_is_refused(write_side: Any) -> None:
@@ -139,7 +190,7 @@ async def test_an_old_command_is_found_in_the_published_log(write_side: Any) -> 
         connection.execute(
             f"""CREATE TABLE "{schema}".command_log AS SELECT '{command_id}' AS command_id, 'profiles' AS topic,
             1 AS partition, 7::bigint AS "offset", 3::bigint AS command_offset, 'RegisterUser' AS type,
-            'u' AS aggregate_id, 'rejected' AS outcome, 409 AS status, 'already_registered' AS code, 'no' AS detail,
+            'u' AS aggregate_id, 'default' AS tenant, 'rejected' AS outcome, 409 AS status, 'already_registered' AS code, 'no' AS detail,
             1::bigint AS version, now() AS answered_at""".encode()
         )
         try:
