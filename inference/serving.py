@@ -27,6 +27,9 @@ from inference.routing import Routing
 from inference.scoring import Scoring
 from inference.store import ArtifactStore
 from inference.triton.repository import triton_name
+from infra.access.gate import Gate
+from infra.access.openapi import open_to
+from infra.access.route import guarded
 from infra.health import Health
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed, ScoredItem
@@ -62,20 +65,22 @@ class Parts:
 
 def create_app(settings: Settings, health: Health) -> FastAPI:
     """The HTTP service of the role `serving`."""
+    gate = Gate(settings, health)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with _running(settings, health) as parts:
+        async with _running(settings, health) as parts, gate.kept():
             app.state.parts = parts
             yield
 
-    app = FastAPI(title="Retrace recommendations", lifespan=lifespan)
+    app = guarded(FastAPI(title="Retrace recommendations", lifespan=lifespan), gate)
     app.add_api_route(
         "/users/{user_id}/recommendations",
         recommendations,
         methods=["GET"],
         tags=["recommendations"],
         summary="What to show a user, and under which decision it is on record",
+        openapi_extra=open_to("product"),
     )
     return app
 

@@ -18,6 +18,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid6 import uuid7
 
+from infra.access.openapi import open_to_all
 from infra.health import Health
 from infra.settings import HttpSettings
 from infra.telemetry import HTTP_SECONDS, PROBLEMS, READY
@@ -44,8 +45,19 @@ def problem_response(problem: Problem, instance: str, headers: dict[str, str] | 
         **({"errors": list(problem.errors)} if problem.errors else {}),
         **problem.extra,
     }
-    extra = {"retry-after": "1"} if problem.status == 503 else {}
-    return Response(orjson.dumps(document, default=str), problem.status, {**extra, **(headers or {})}, PROBLEM_JSON)
+    headers = {**_also_said(problem), **(headers or {})}
+    return Response(orjson.dumps(document, default=str), problem.status, headers, PROBLEM_JSON)
+
+
+def _also_said(problem: Problem) -> dict[str, str]:
+    """Headers that go with a status.
+
+    Source: RFC 6750, section 3, for the challenge.
+    """
+    if problem.status == 401:
+        why = "" if problem.code == "key_missing" else ', error="invalid_token"'
+        return {"www-authenticate": f'Bearer realm="retrace"{why}'}
+    return {"retry-after": "1"} if problem.status == 503 else {}
 
 
 def install(app: FastAPI, health: Health) -> None:
@@ -58,15 +70,26 @@ def install(app: FastAPI, health: Health) -> None:
 
 
 def _add_health_routes(app: FastAPI, health: Health) -> None:
-    @app.get("/health/live", tags=["health"], summary="Whether the process runs")
+    @app.get("/health/live", tags=["health"], summary="Whether the process runs", openapi_extra=open_to_all())
     async def live() -> dict[str, object]:
         return {"service": health.service, "alive": True}
 
-    @app.get("/health/ready", tags=["health"], summary="Whether the service can do its work, and why not")
+    @app.get(
+        "/health/ready",
+        tags=["health"],
+        summary="Whether the service can do its work, and why not",
+        openapi_extra=open_to_all(),
+    )
     async def ready() -> Response:
         return Response(orjson.dumps(health.report()), 200 if health.ready else 503, media_type="application/json")
 
-    @app.get("/metrics", tags=["health"], summary="Prometheus metrics", response_class=PlainTextResponse)
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        summary="Prometheus metrics",
+        response_class=PlainTextResponse,
+        openapi_extra=open_to_all(),
+    )
     async def metrics() -> Response:
         READY.labels(health.service).set(health.ready)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

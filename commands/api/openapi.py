@@ -34,6 +34,11 @@ HEADERS: Mapping[str, Shape] = {
         "schema": TEXT,
         "example": "wait=2",
     },
+    "X-Actor": {
+        "description": "On whose behalf; only an admin may say so. Else the key's name or the token's subject.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[ -~]+$"},
+        "example": "ana",
+    },
     "X-Correlation-ID": {
         "description": "Stands in every event that follows; made anew when absent.",
         "schema": TEXT,
@@ -45,10 +50,12 @@ HEADERS: Mapping[str, Shape] = {
         "example": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
     },
 }
-ALWAYS = ("Idempotency-Key", "X-Correlation-ID", "traceparent")
+ALWAYS = ("Idempotency-Key", "X-Actor", "X-Correlation-ID", "traceparent")
 
 PROBLEMS: Mapping[int, tuple[str, str, str]] = {
     400: ("The body is no JSON, or a header cannot be read.", "malformed_json", "the body is no JSON: unexpected end"),
+    401: ("No key was sent, or it does not open.", "key_missing", "no key was sent: send Authorization: Bearer KEY"),
+    403: ("The key has no role that this takes.", "role_missing", "this takes the role engineer, and shop has product"),
     404: ("What the command is about does not exist.", "unknown_user", "there is no user 'ana': register it first"),
     409: (
         "The rules say no, or the same Idempotency-Key is being worked on.",
@@ -173,9 +180,9 @@ UPLOAD_EXAMPLE = {
     "positions": ["interactions/0/50211"],
 }
 
-KEPT = ("tags", "summary", "operationId", "parameters", "security")
+KEPT = ("tags", "summary", "operationId", "parameters", "security", "x-roles")
 
-COMMANDS = [contract for contract in contracts().values() if contract.kind == "command"]
+COMMANDS = [contract for contract in contracts().values() if contract.kind == "command" and not contract.is_sealed]
 
 
 def operation(contract: Contract) -> Shape:
@@ -294,7 +301,7 @@ def _sometimes(contract: Contract | None) -> Sequence[str]:
 
 def problems(*statuses: int) -> Shape:
     """The problem documents that an operation may answer, all of them when none is named."""
-    return {str(status): _problem(status) for status in statuses or PROBLEMS}
+    return {str(status): _problem(status) for status in ((401, 403, *statuses) if statuses else PROBLEMS)}
 
 
 def answer(text: str, schema: Shape, example: Any, headers: Sequence[str] = ()) -> Shape:

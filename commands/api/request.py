@@ -11,13 +11,13 @@ from fastapi import Request
 
 from commands.api.headers import Preferences, expected_version, idempotency_key, preferences
 from commands.api.identity import id_for
+from infra.access.route import identity_of
 from infra.settings import Settings
 from schemas.envelope import Meta
-from schemas.errors import Invalid, Malformed, TooLarge, Unsupported
+from schemas.errors import Malformed, TooLarge, Unsupported
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 SOURCE = "retrace/commands"
-LONGEST_ACTOR = 200
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Intent:
     Attributes:
         command_id: UUIDv5 of the Idempotency-Key, or new.
         expected_version: from If-Match or If-None-Match.
+        actor: who is asking, or on whose behalf.
+        tenant: theirs.
         prefer: from Prefer.
         wait_s: how long to wait for the decision; 0 answers at once.
     """
@@ -63,25 +65,19 @@ def intent_of(request: Request, settings: Settings) -> Intent:
     Raises:
         Malformed: one of them makes no sense.
     """
-    headers = request.headers
+    headers, identity = request.headers, identity_of(request)
     prefer = preferences(headers.getlist("prefer"))
     traceparent = headers.get("traceparent", "")
     return Intent(
-        command_id=id_for(settings.tenant, idempotency_key(headers.get("idempotency-key"))),
-        actor=_actor(headers.get("x-actor", "anonymous")),
-        tenant=settings.tenant,
+        command_id=id_for(identity.tenant, idempotency_key(headers.get("idempotency-key"))),
+        actor=identity.actor,
+        tenant=identity.tenant,
         correlation_id=getattr(request.state, "correlation_id", ""),
         traceparent=traceparent if TRACEPARENT.fullmatch(traceparent) else None,
         expected_version=expected_version(headers.get("if-match"), headers.get("if-none-match")),
         prefer=prefer,
         wait_s=prefer.patience_s(settings.answer_timeout_s),
     )
-
-
-def _actor(text: str) -> str:
-    if not 0 < len(text) <= LONGEST_ACTOR or not text.isprintable():
-        raise Invalid(f"X-Actor has 1 to {LONGEST_ACTOR} printable characters", code="bad_actor")
-    return text
 
 
 async def json_body(request: Request, limit_bytes: int) -> Any:

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from fastapi import FastAPI, Request, Response
 
 from commands.api.openapi import path_fields
+from infra.access.openapi import open_to
 from schemas.contracts import Contract
 from schemas.errors import Invalid, Unconditional
 
@@ -26,7 +27,14 @@ def add_route(app: FastAPI, contract: Contract, handle: Handle) -> None:
             )
         return await handle(request, contract, {name: request.path_params[name] for name in in_path})
 
-    app.add_api_route(path, endpoint, methods=[method], name=contract.name, response_class=Response)
+    app.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        name=contract.name,
+        response_class=Response,
+        openapi_extra=open_to(*contract.roles),
+    )
 
 
 def merged(contract: Contract, given: Any, in_path: Mapping[str, str]) -> Any:

@@ -49,6 +49,9 @@ async def follow(settings: Settings, ring: KeyRing, uses: Uses, health: Health) 
                     tasks.create_task(_say(uses, writer))
         except* (Problem, KafkaError, OSError) as faults:
             follower.away("; ".join(str(fault) for fault in faults.exceptions))
+        except* Exception as faults:  # a fault of ours must not leave the keys unwatched in silence
+            follower.away(repr(faults.exceptions))
+            log.exception("keys cannot be followed")
         await asyncio.sleep(RETRY_S)
 
 

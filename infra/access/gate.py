@@ -1,6 +1,8 @@
 """Who is asking, found out for every request of an HTTP service."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 
 from infra.access.follow import follow
 from infra.access.identity import Identity
@@ -33,11 +35,16 @@ class Gate:
         self._uses = Uses(settings.access.last_use_s, health.service)
         self._tokens = Tokens(settings.access.jwt, settings.tenant) if settings.access.jwt is not None else None
 
-    async def run(self) -> None:
-        """Follow what is said of keys, until cancelled."""
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Follow what is said of keys, while the service runs."""
+        following = asyncio.create_task(follow(self._settings, self._ring, self._uses, self._health))
         try:
-            await follow(self._settings, self._ring, self._uses, self._health)
+            yield
         finally:
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
             if self._tokens is not None:
                 await self._tokens.jwks.close()
 

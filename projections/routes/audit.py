@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from infra.access.openapi import open_to
+from infra.access.route import GuardedRoute
 from projections.answers import CommandAnswer, Decision, FoundDecisions
 from projections.readmodels import ReadModels
 from projections.routes.common import Fresh, Id, Limit, Text, answer, documented
@@ -24,9 +26,14 @@ SEARCHED = [
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /decisions and /commands."""
-    router = APIRouter(tags=["audit"])
+    router = APIRouter(route_class=GuardedRoute, tags=["audit"])
 
-    @router.get("/decisions/search", responses=documented(FoundDecisions), summary="Decisions, newest first")
+    @router.get(
+        "/decisions/search",
+        openapi_extra=open_to("auditor", "engineer"),
+        responses=documented(FoundDecisions),
+        summary="Decisions, newest first",
+    )
     async def search(
         fresh: Fresh,
         q: Text = None,
@@ -54,7 +61,12 @@ def routes(models: ReadModels) -> APIRouter:
         hits = [hit["_source"] for hit in found["hits"]["hits"]]
         return answer({"total": found["hits"]["total"]["value"], "decisions": hits}, position)
 
-    @router.get("/decisions/{decision_id}", responses=documented(Decision), summary="A recommendation that was served")
+    @router.get(
+        "/decisions/{decision_id}",
+        openapi_extra=open_to("auditor", "engineer"),
+        responses=documented(Decision),
+        summary="A recommendation that was served",
+    )
     async def decision(decision_id: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "decisions") as snapshot:
             row = await snapshot.row("SELECT * FROM decisions WHERE decision_id = %s", decision_id)
@@ -62,7 +74,12 @@ def routes(models: ReadModels) -> APIRouter:
                 snapshot.missing(f"decision '{decision_id}'", "find it with GET /decisions/search")
         return answer(row, snapshot.position)
 
-    @router.get("/commands/{command_id}", responses=documented(CommandAnswer), summary="What became of a command")
+    @router.get(
+        "/commands/{command_id}",
+        openapi_extra=open_to("auditor", "engineer"),
+        responses=documented(CommandAnswer),
+        summary="What became of a command",
+    )
     async def command(command_id: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "command_log") as snapshot:
             rows = await snapshot.rows(

@@ -34,6 +34,8 @@ def documented(model: type[BaseModel] | Any) -> dict[int | str, dict[str, Any]]:
                 "x-position": {"description": "the last positions this answer has seen", "schema": {"type": "string"}}
             },
         },
+        401: {"description": "no key was sent, or it does not open", **problem},
+        403: {"description": "the key has no role that this takes, or is of another tenant", **problem},
         404: {"description": "no such thing", **problem},
         422: {"description": "the request makes no sense", **problem},
         503: {"description": "a store is away", **problem},

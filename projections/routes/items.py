@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
+from infra.access.openapi import open_to_known
+from infra.access.route import GuardedRoute
 from projections.answers import FoundItems, Item, Items, PopularItem, TrendingItem
 from projections.readmodels import ReadModels
 from projections.routes.common import Fresh, Id, Limit, Text, answer, documented
@@ -13,9 +15,11 @@ FACETS = 50
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /items, /popular and /trending."""
-    router = APIRouter(tags=["items"])
+    router = APIRouter(route_class=GuardedRoute, tags=["items"])
 
-    @router.get("/items", responses=documented(Items), summary="The catalogue, by item id")
+    @router.get(
+        "/items", openapi_extra=open_to_known(), responses=documented(Items), summary="The catalogue, by item id"
+    )
     async def items(
         fresh: Fresh,
         limit: Limit = 100,
@@ -32,7 +36,12 @@ def routes(models: ReadModels) -> APIRouter:
         more = rows[limit - 1]["item_id"] if len(rows) > limit else None
         return answer({"items": rows[:limit], "next": more}, snapshot.position)
 
-    @router.get("/items/search", responses=documented(FoundItems), summary="Items by text and category, best first")
+    @router.get(
+        "/items/search",
+        openapi_extra=open_to_known(),
+        responses=documented(FoundItems),
+        summary="Items by text and category, best first",
+    )
     async def search(fresh: Fresh, q: Text = None, category: Text = None, limit: Limit = 20) -> Response:
         found, position = await models.search(fresh, "catalogue_search", **_search(q, category, limit))
         hits = [{**hit["_source"], "score": hit["_score"]} for hit in found["hits"]["hits"]]
@@ -42,7 +51,7 @@ def routes(models: ReadModels) -> APIRouter:
         ]
         return answer({"total": found["hits"]["total"]["value"], "items": hits, "categories": facets}, position)
 
-    @router.get("/items/{item_id}", responses=documented(Item), summary="An item")
+    @router.get("/items/{item_id}", openapi_extra=open_to_known(), responses=documented(Item), summary="An item")
     async def item(item_id: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "catalogue") as snapshot:
             row = await snapshot.row("SELECT * FROM catalogue WHERE item_id = %s", item_id)
@@ -50,7 +59,12 @@ def routes(models: ReadModels) -> APIRouter:
                 snapshot.missing(f"item '{item_id}'", "add it with POST /items, or find it with GET /items/search")
         return answer(row, snapshot.position)
 
-    @router.get("/popular", responses=documented(list[PopularItem]), summary="The items that were met most")
+    @router.get(
+        "/popular",
+        openapi_extra=open_to_known(),
+        responses=documented(list[PopularItem]),
+        summary="The items that were met most",
+    )
     async def popular(fresh: Fresh, limit: Limit = 20, category: Text = None) -> Response:
         async with models.snapshot(fresh, "popularity", "catalogue") as snapshot:
             rows = await snapshot.rows(
@@ -62,7 +76,12 @@ def routes(models: ReadModels) -> APIRouter:
             )
         return answer(rows, snapshot.position)
 
-    @router.get("/trending", responses=documented(list[TrendingItem]), summary="The items that are rising now")
+    @router.get(
+        "/trending",
+        openapi_extra=open_to_known(),
+        responses=documented(list[TrendingItem]),
+        summary="The items that are rising now",
+    )
     async def trending(fresh: Fresh, limit: Limit = 20) -> Response:
         # Now is the newest window that was measured: an item that nobody met since has no newer one, and is left out.
         async with models.snapshot(fresh, "trending", "catalogue") as snapshot:

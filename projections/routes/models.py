@@ -4,6 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from infra.access.openapi import open_to
+from infra.access.route import GuardedRoute
 from projections.answers import Deployment, Model, ModelSummary, TrainingRun, VersionDetail
 from projections.readmodels import ReadModels
 from projections.routes.common import Fresh, Id, Limit, answer, documented
@@ -11,9 +13,14 @@ from projections.routes.common import Fresh, Id, Limit, answer, documented
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /models, /training-runs and /deployments."""
-    router = APIRouter(tags=["models"])
+    router = APIRouter(route_class=GuardedRoute, tags=["models"])
 
-    @router.get("/models", responses=documented(list[ModelSummary]), summary="Every model, and which version serves")
+    @router.get(
+        "/models",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(list[ModelSummary]),
+        summary="Every model, and which version serves",
+    )
     async def all_models(fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "model_registry", "live_models") as snapshot:
             rows = await snapshot.rows(
@@ -23,7 +30,12 @@ def routes(models: ReadModels) -> APIRouter:
             )
         return answer(rows, snapshot.position)
 
-    @router.get("/models/{model}", responses=documented(Model), summary="A model's versions, newest first")
+    @router.get(
+        "/models/{model}",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(Model),
+        summary="A model's versions, newest first",
+    )
     async def model(model: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "model_registry", "live_models") as snapshot:
             versions = await snapshot.rows("SELECT * FROM model_registry WHERE model = %s ORDER BY version DESC", model)
@@ -34,6 +46,7 @@ def routes(models: ReadModels) -> APIRouter:
 
     @router.get(
         "/models/{model}/versions/{version}",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
         responses=documented(VersionDetail),
         summary="A version, and the run that made it",
     )
@@ -45,7 +58,12 @@ def routes(models: ReadModels) -> APIRouter:
             run = await snapshot.row("SELECT * FROM training_runs WHERE run_id = %s", row["run_id"])
         return answer({**row, "training_run": run}, snapshot.position)
 
-    @router.get("/training-runs/{run_id}", responses=documented(TrainingRun), summary="A training run")
+    @router.get(
+        "/training-runs/{run_id}",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(TrainingRun),
+        summary="A training run",
+    )
     async def training_run(run_id: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "training_runs") as snapshot:
             row = await snapshot.row("SELECT * FROM training_runs WHERE run_id = %s", run_id)
@@ -54,7 +72,10 @@ def routes(models: ReadModels) -> APIRouter:
         return answer(row, snapshot.position)
 
     @router.get(
-        "/models/{model}/deployments", responses=documented(list[Deployment]), summary="Deployments, newest first"
+        "/models/{model}/deployments",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(list[Deployment]),
+        summary="Deployments, newest first",
     )
     async def deployments(model: Id, fresh: Fresh, limit: Limit = 20) -> Response:
         async with models.snapshot(fresh, "deployments", "model_registry") as snapshot:
@@ -66,7 +87,12 @@ def routes(models: ReadModels) -> APIRouter:
                 snapshot.missing(f"model '{model}'", "GET /models lists those that are registered")
         return answer(rows, snapshot.position)
 
-    @router.get("/deployments/{deployment_id}", responses=documented(Deployment), summary="A deployment")
+    @router.get(
+        "/deployments/{deployment_id}",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(Deployment),
+        summary="A deployment",
+    )
     async def deployment(deployment_id: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "deployments") as snapshot:
             row = await snapshot.row("SELECT * FROM deployments WHERE deployment_id = %s", deployment_id)

@@ -2,6 +2,8 @@
 
 from fastapi import APIRouter, Response
 
+from infra.access.openapi import open_to
+from infra.access.route import GuardedRoute
 from projections.answers import ProjectionStatus
 from projections.overview import overview
 from projections.reader import open_consumer
@@ -12,10 +14,13 @@ from projections.watch import LogEnds
 
 def routes(models: ReadModels) -> APIRouter:
     """The route /projections."""
-    router = APIRouter(tags=["operations"])
+    router = APIRouter(route_class=GuardedRoute, tags=["operations"])
 
     @router.get(
-        "/projections", responses=documented(list[ProjectionStatus]), summary="Every read model, its lag and its state"
+        "/projections",
+        openapi_extra=open_to("auditor", "engineer"),
+        responses=documented(list[ProjectionStatus]),
+        summary="Every read model, its lag and its state",
     )
     async def projections() -> Response:
         async with models.connection() as connection, open_consumer(models.settings) as consumer:

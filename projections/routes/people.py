@@ -2,6 +2,8 @@
 
 from fastapi import APIRouter, Response
 
+from infra.access.openapi import open_to
+from infra.access.route import GuardedRoute
 from projections.answers import Decision, History, Profile
 from projections.readmodels import ReadModels
 from projections.routes.common import Before, Fresh, Id, Limit, answer, before, cursor, documented, without
@@ -16,9 +18,14 @@ KNOWN_BY_DECISIONS = """
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /users."""
-    router = APIRouter(prefix="/users", tags=["users"])
+    router = APIRouter(route_class=GuardedRoute, prefix="/users", tags=["users"])
 
-    @router.get("/{user_id}", responses=documented(Profile), summary="A user's profile")
+    @router.get(
+        "/{user_id}",
+        openapi_extra=open_to("auditor", "product"),
+        responses=documented(Profile),
+        summary="A user's profile",
+    )
     async def profile(user_id: Id, fresh: Fresh) -> Response:
         async with models.snapshot(fresh, "user_profile") as snapshot:
             row = await snapshot.row("SELECT * FROM user_profile WHERE user_id = %s", user_id)
@@ -26,7 +33,12 @@ def routes(models: ReadModels) -> APIRouter:
                 snapshot.missing(f"user '{user_id}'", "register with POST /users, or ask with `min-position`")
         return answer(row, snapshot.position)
 
-    @router.get("/{user_id}/history", responses=documented(History), summary="A user's interactions, newest first")
+    @router.get(
+        "/{user_id}/history",
+        openapi_extra=open_to("auditor", "product"),
+        responses=documented(History),
+        summary="A user's interactions, newest first",
+    )
     async def history(user_id: Id, fresh: Fresh, limit: Limit = 100, page: Before = None) -> Response:
         at, offset = before(page)
         async with models.snapshot(fresh, "user_history", "user_profile") as snapshot:
@@ -44,7 +56,12 @@ def routes(models: ReadModels) -> APIRouter:
         entries = [without(row, "offset") for row in rows[:limit]]
         return answer({"user_id": user_id, "interactions": entries, "next": more}, snapshot.position)
 
-    @router.get("/{user_id}/decisions", responses=documented(list[Decision]), summary="What a user was shown")
+    @router.get(
+        "/{user_id}/decisions",
+        openapi_extra=open_to("auditor", "engineer", "product"),
+        responses=documented(list[Decision]),
+        summary="What a user was shown",
+    )
     async def decisions(user_id: Id, fresh: Fresh, limit: Limit = 20, page: Before = None) -> Response:
         at, offset = before(page)
         async with models.snapshot(fresh, "decisions", "user_profile") as snapshot:

@@ -27,15 +27,20 @@ seed = 20
 max-examples = 15
 [checks]
 # what was asked for can be right and still be refused: on another version, about something that is not there
-positive_data_acceptance.expected-statuses = [200, 201, 202, 404, 409, 412, 413]
-negative_data_rejection.expected-statuses = [400, 404, 405, 409, 413, 415, 422, 428]
-missing_required_header.expected-statuses = [400, 422, 428]
+positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 413]
+negative_data_rejection.expected-statuses = [400, 401, 404, 405, 409, 413, 415, 422, 428]
+missing_required_header.expected-statuses = [400, 401, 422, 428]
+[auth.openapi.key]
+bearer = "${ADMIN_KEY}"
 [phases.stateful]
 enabled = false
 [[operations]]
 include-path-regex = "^/interactions"
-checks.negative_data_rejection.expected-statuses = [200, 400, 404, 413, 415, 422] # lines are judged one by one
-checks.positive_data_acceptance.expected-statuses = [200, 201, 422]
+checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 413, 415, 422] # lines are judged one by one
+checks.positive_data_acceptance.expected-statuses = [200, 201, 401, 422]
+[[operations]]
+include-path-regex = "^/api-keys"
+checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 422] # a time may have passed
 """
 
 
@@ -43,10 +48,11 @@ async def test_nothing_contradicts_the_description(write_side: Any, tmp_path: Pa
     """Clients are generated from the description; a wrong one breaks them all."""
     (tmp_path / "fresh_keys.py").write_text(FRESH_KEYS)
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    key = write_side.settings.access.key.get_secret_value()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{write_side.url}/openapi.json", "--checks", "all"),
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "ADMIN_KEY": key},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
