@@ -117,7 +117,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         for raw in raws:
             partition = TopicPartition(self._topic, raw.partition)
             self._read[partition] = raw.offset + 1
-            recorded = self._decoder.decode(raw)
+            recorded = self._decoder.decode(raw) if raw.tenant == self._settings.tenant else None
             if recorded is not None:
                 yield Heard(recorded, raw.offset < self._handled.get(partition, 0))
 

@@ -30,6 +30,7 @@ class Reader:
     Args:
         consumer: assigned to the topic's partitions, standing at `reached`.
         reached: next offset of every partition.
+        tenant: whose events are read; the others are passed over.
         name: what dead letters call this reader.
     """
 
@@ -41,6 +42,7 @@ class Reader:
         *,
         topic: str,
         prefix: str,
+        tenant: str,
         reached: Mapping[int, int],
         name: str,
     ) -> None:
@@ -49,6 +51,7 @@ class Reader:
         self._letters = letters
         self._topic = topic
         self._prefix = prefix
+        self._tenant = tenant
         self._reached = dict(reached)
         self._name = name
 
@@ -75,7 +78,7 @@ class Reader:
         ends = {raw.partition: raw.offset + 1 for raw in raws}
         first = {partition: self._reached[partition] for partition in ends}
         read_at = {raw.partition: raw.timestamp_ms / 1000 for raw in reversed(raws)}
-        counted, events = await self._decode(raws)
+        counted, events = await self._decode([raw for raw in raws if raw.tenant == self._tenant])
         self._reached |= ends
         return Batch(self._topic, first, ends, events, counted, read_at)
 
@@ -147,7 +150,8 @@ async def open_reader(
         consumer.assign(list(partitions))
         for partition, offset in partitions.items():
             consumer.seek(partition, offset)
-        yield Reader(consumer, decoder, letters, topic=topic, prefix=settings.topic_prefix, reached=reached, name=name)
+        names = {"topic": topic, "prefix": settings.topic_prefix, "tenant": settings.tenant, "name": name}
+        yield Reader(consumer, decoder, letters, reached=reached, **names)
 
 
 @asynccontextmanager

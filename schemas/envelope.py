@@ -18,6 +18,8 @@ Headers: TypeAlias = Sequence[tuple[str, bytes]]
 
 CONTENT_TYPE = b"application/avro"
 EXPECTED_OFFSET = "expectedoffset"
+DEFAULT_TENANT = "default"
+"""Tenant of records that name none."""
 ANY_VERSION = -1
 """Expected version of a command that insists on an aggregate, whatever its version."""
 NAMES = (
@@ -70,7 +72,7 @@ class Meta:
     subject: str
     time: datetime
     actor: str = "anonymous"
-    tenant: str = "default"
+    tenant: str = DEFAULT_TENANT
     correlation_id: str = ""
     causation_id: str = ""
     traceparent: str | None = None
@@ -143,7 +145,7 @@ class Meta:
                 subject=texts["ce_subject"],
                 time=_moment(texts["ce_time"]),
                 actor=texts.get("actor", "anonymous"),
-                tenant=texts.get("tenant", "default"),
+                tenant=texts.get("tenant", DEFAULT_TENANT),
                 correlation_id=texts.get("correlationid", ""),
                 causation_id=texts.get("causationid", ""),
                 traceparent=texts.get("traceparent"),
@@ -201,6 +203,14 @@ def counts(topic: Topic, offset: int, headers: Iterable[tuple[str, bytes]]) -> b
         return True
     expected = next((value for name, value in headers if name == EXPECTED_OFFSET), None)
     return expected == str(offset).encode()
+
+
+def tenant_of(headers: Iterable[tuple[str, bytes]]) -> str:
+    """Whose data a record is, without reading the rest of it: the read side of an installation is one tenant's."""
+    for name, value in headers:
+        if name == "tenant":
+            return value.decode(errors="replace")
+    return DEFAULT_TENANT
 
 
 @dataclass(frozen=True, slots=True)

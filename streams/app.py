@@ -140,6 +140,8 @@ class Worker:
             await self._tell()
 
     async def _decoded(self, raw: Raw) -> Recorded | None:
+        if raw.tenant != self._settings.tenant:
+            return None
         try:
             await self._decoder.learn([raw])
             return self._decoder.decode(raw)

@@ -42,7 +42,7 @@ class Facts:
             Unavailable: Kafka did not confirm in time.
         """
         fields = validator(contract.full_name)(given)
-        await self._know_item(fields)
+        await self._know_item(intent.tenant, fields)
         fingerprint = fingerprint_of(contract.full_name, fields)
         meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)
         record = from_fields(contract.full_name, fields)
@@ -62,12 +62,12 @@ class Facts:
                 "Idempotency-Key, and it counts once"
             ) from None
 
-    async def _know_item(self, fields: Fields) -> None:
+    async def _know_item(self, tenant: str, fields: Fields) -> None:
         item_id = fields.get(ITEM)
-        if item_id is None or self._tail.knows_item(item_id):
+        if item_id is None or self._tail.knows_item(tenant, item_id):
             return
         await self._tail.catch_up([item_id])  # it may have been added a moment ago
-        if not self._tail.knows_item(item_id):
+        if not self._tail.knows_item(tenant, item_id):
             raise unknown_item(item_id)
 
 

@@ -124,7 +124,10 @@ def _described(contract: Contract, status: int) -> Shape:
     return {
         **open_to(*contract.roles),
         "operationId": contract.name,
-        "parameters": [*parameters, *header_parameters(contract)],
+        "parameters": [
+            *parameters,
+            *(one for one in header_parameters(contract) if in_path or one["name"] != "If-Match"),
+        ],
         "requestBody": {
             "required": bool(body.get("required")),
             "content": {"application/json": {"schema": body, "example": example}},

@@ -38,7 +38,7 @@ class Tail:
         self._health = health
         self._decoder = decoder
         self._outcomes = outcomes
-        self._items: set[str] = set()
+        self._items: set[tuple[str, str]] = set()
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._consumer: AIOKafkaConsumer = make_consumer(settings, fetch_max_wait_ms=250)
@@ -105,12 +105,12 @@ class Tail:
         decoded = {raw.offset: self._decoder.codec.decode(raw.value or b"") for raw in outcomes}
         self._outcomes.take([(raw, decoded.get(raw.offset)) for raw in counted])
         if raws and raws[0].topic.name == CATALOG:
-            self._items.update(raw.key for raw in counted if _type_of(raw) == ITEM_ADDED)
+            self._items.update((raw.tenant, raw.key) for raw in counted if _type_of(raw) == ITEM_ADDED)
         self._next[at] = raws[-1].offset + 1
 
-    def knows_item(self, item_id: str) -> bool:
-        """Whether the catalogue, as far as it has been read, has had this item."""
-        return item_id in self._items
+    def knows_item(self, tenant: str, item_id: str) -> bool:
+        """Whether a tenant's catalogue, as far as it has been read, has had this item."""
+        return (tenant, item_id) in self._items
 
     async def catch_up(self, item_ids: Sequence[str] | None = None) -> None:
         """Wait until what the catalogue says now of these items, or everything now on record, has been read.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.codec import Codec, schema_id_of
-from schemas.envelope import Headers, Meta, Recorded, counts
+from schemas.envelope import Headers, Meta, Recorded, counts, tenant_of
 from schemas.errors import Incompatible
 from schemas.position import Position
 from schemas.topics import TOPICS, Topic
@@ -41,6 +41,11 @@ class Raw:
     def counts(self) -> bool:
         """Whether it is an event at all: the rule."""
         return counts(self.topic, self.offset, self.headers)
+
+    @property
+    def tenant(self) -> str:
+        """Whose data it is."""
+        return tenant_of(self.headers)
 
 
 def from_aiokafka(record: Any, prefix: str) -> Raw:

@@ -16,7 +16,7 @@ from infra.kafka.fetch import Fetched, fetch, open_client
 from infra.kafka.ranges import checked
 from infra.kafka.records import Decoder, Raw
 from infra.settings import Settings
-from schemas.envelope import EXPECTED_OFFSET, Recorded
+from schemas.envelope import DEFAULT_TENANT, EXPECTED_OFFSET, Recorded
 from schemas.models import OffsetRange
 from schemas.topics import TOPICS
 
@@ -72,7 +72,7 @@ async def replay(
     keys: Collection[str] | None = None,
     report: Report | None = None,
 ) -> AsyncIterator[Tables]:
-    """The events of exactly these ranges as tables by type, piece by piece, in log order.
+    """The tenant's events of exactly these ranges as tables by type, piece by piece, in log order.
 
     Void records are left out, old events come as they are called today. Memory is bounded by a few fetches.
 
@@ -92,7 +92,7 @@ async def replay(
     total, done, began = sum(part.end - part.first for part in ordered), 0, time.monotonic()
     async with open_client(settings, sorted({part.topic for part in ordered})) as client:
         async for fetched in fetch(client, settings, ordered):
-            rows = await asyncio.to_thread(_rows, fetched, keys)
+            rows = await asyncio.to_thread(_rows, fetched, settings.tenant, keys)
             await decoder.learn_ids(columns.schema_ids(rows))
             topic, partition = TOPICS[fetched.part.topic], fetched.part.partition
             tables = await asyncio.to_thread(columns.events, rows, topic, partition, decoder.codec, types)
@@ -114,7 +114,7 @@ async def recorded(
     ordered = await checked(settings, ranges)
     async with open_client(settings, sorted({part.topic for part in ordered})) as client:
         async for fetched in fetch(client, settings, ordered):
-            rows = await asyncio.to_thread(_rows, fetched, keys, META_HEADERS)
+            rows = await asyncio.to_thread(_rows, fetched, settings.tenant, keys, META_HEADERS)
             raws = list(_raws(rows, fetched.part))
             await decoder.learn(raws)
             for raw in raws:
@@ -122,10 +122,14 @@ async def recorded(
                     yield event
 
 
-def _rows(fetched: Fetched, keys: Collection[str] | None, headers: Sequence[str] = columns.HEADERS) -> pl.DataFrame:
+def _rows(
+    fetched: Fetched, tenant: str, keys: Collection[str] | None, headers: Sequence[str] = columns.HEADERS
+) -> pl.DataFrame:
+    """What is to be read of what was fetched; other tenants' records are no more there than void ones."""
     part = fetched.part
     rows = frame.of_blocks(fetched.blocks, headers)
-    rows = rows.filter(pl.col("offset").is_between(part.first, part.end, closed="left"))
+    within = pl.col("offset").is_between(part.first, part.end, closed="left")
+    rows = rows.filter(within & (pl.col("tenant").fill_null(DEFAULT_TENANT) == tenant))
     if keys is not None:
         rows = rows.filter(pl.col("key").is_in(list(keys)))
     return columns.counting(rows, TOPICS[part.topic])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -67,6 +68,7 @@ class Intake:
         self._key = contract.key or ""
         self._ids = many_ids()
         self._derive = deriver(intent.tenant)
+        self._tenant = intent.tenant
         common = intent.meta(contract.full_name, "", None).headers()
         self._headers: list[tuple[str, str | bytes | None]] = [
             *(header for header in common if header[0] not in ("ce_id", "ce_subject"))
@@ -113,7 +115,7 @@ class Intake:
         return self._derive(id)
 
     async def _of_known_items(self, read: Sequence[Good]) -> Sequence[Good]:
-        knows = self._tail.knows_item
+        knows = partial(self._tail.knows_item, self._tenant)
         unknown = {line.fields["item_id"] for line in read if not knows(line.fields["item_id"])}
         if not unknown:
             return read
