@@ -142,6 +142,15 @@ class DeployerSettings(BaseModel):
     retry_s: float = Field(2, description="wait after a step that could not be done yet", gt=0)
 
 
+class ProcessorSettings(BaseModel):
+    """What the processor of commands keeps of each of its partitions."""
+
+    aggregates: int = Field(100_000, description="aggregates kept in memory, those used last", ge=0)
+    answers: int = Field(200_000, description="answers kept in memory for commands that may come again", ge=0)
+    snapshot_s: float = Field(10, description="age at which a change is written to the snapshot", gt=0)
+    snapshots: Path | None = Field(None, description="folder of the snapshots; default <data_dir>/processor")
+
+
 class StackSettings(BaseModel):
     """The servers that `retrace up` runs on this machine."""
 
@@ -190,6 +199,7 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     recommend: RecommendSettings = RecommendSettings()
     deployer: DeployerSettings = DeployerSettings()
+    processor: ProcessorSettings = ProcessorSettings()
     access: AccessSettings = AccessSettings()
 
     test_stack: Path | None = Field(
@@ -211,6 +221,11 @@ class Settings(BaseSettings):
     def model_repository(self) -> Path:
         """The folder that Triton loads models from."""
         return (self.triton.model_repository or self.data_dir / "triton" / "models").absolute()
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder that processors keep their snapshots in."""
+        return (self.processor.snapshots or self.data_dir / "processor").absolute()
 
     @classmethod
     def settings_customise_sources(

@@ -37,6 +37,7 @@ def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
         "artifacts": (tmp_path / "artifacts").as_uri(),
         "postgres": {"db_schema": mark},
         "elastic": {"index_prefix": f"{mark}-"},
+        "processor": {"snapshots": tmp_path / "snapshots"},
     }
     mine = Settings(**merged(stack.settings.model_dump(exclude_unset=True), corner))
     yield mine

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter as Counts
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, assert_never
@@ -12,13 +13,15 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from commands.aggregate import Aggregate
 from commands.processor.inbox import Inbox
+from commands.processor.memory import Memory
+from commands.processor.snapshot import Damaged
 from commands.protocol.log import DecidedLog
-from commands.protocol.state import PartitionState
 from commands.protocol.writer import Append, Ask, Bury, Read, Take, write
 from infra.health import Health
 from infra.kafka.append import Landed, Page, Unknown
 from infra.kafka.deadletters import Letters
 from infra.kafka.records import Decoder, Raw
+from schemas.codec import FRAME
 from schemas.errors import Incompatible, Problem
 
 DECIDED = Counter(
@@ -42,6 +45,9 @@ IN_DOUBT = Counter(
 NEXT_OFFSET = Gauge(
     "retrace_decided_next_offset", "First offset that the processor has not folded.", ["topic", "partition"]
 )
+
+MOST_CHANGES = 50_000
+"""While the log is read, so many changes wait until they are written: most change again."""
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -70,10 +76,12 @@ class Owner:
     letters: Letters
     health: Health
     flow: Flow
+    memory: Memory
     inbox: Inbox = field(default_factory=Inbox)
-    state: PartitionState = field(default_factory=PartitionState)
 
     def __post_init__(self) -> None:
+        self._recalled = False
+        self._settling: asyncio.Task[None] | None = None
         self._task: asyncio.Task[NoReturn] | None = None
         self._flowing = False
         self._name = f"{self.aggregate.topic}/{self.partition}"
@@ -89,6 +97,9 @@ class Owner:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        if self._recalled:
+            self.memory.save()
+        self.memory.close()
         await self.log.close()
         self.health.components.pop(self._name, None)
 
@@ -99,6 +110,8 @@ class Owner:
             started = time.monotonic()
             try:
                 await self._converse()
+            except Damaged as damage:
+                self.memory.throw_away(str(damage))
             except Problem as problem:
                 self.health.failed(self._name, f"{problem.code}: {problem.detail}")
                 logger.error("partition stopped", partition=self._name, code=problem.code, detail=problem.detail)
@@ -111,7 +124,11 @@ class Owner:
             await asyncio.sleep(pause_s)
 
     async def _converse(self) -> NoReturn:
-        conversation = write(self.aggregate, self.decoder, self.state)
+        if not self._recalled:
+            self.health.failed(self._name, "opening its snapshot")
+            await self.memory.recall(self.log, self.decoder)
+            self._recalled = True
+        conversation = write(self.aggregate, self.decoder, self.memory.state)
         ask = next(conversation)
         while True:
             ask = conversation.send(await self._answer(ask))
@@ -130,6 +147,7 @@ class Owner:
                 assert_never(ask)
 
     async def _read(self, start: int) -> Page:
+        self.memory.keep(changes=MOST_CHANGES)
         self.health.failed(self._name, f"reading events from {start}")
         page = await self.log.read(start)
         await self.decoder.learn(raw for raw in page.records if raw.counts)
@@ -139,15 +157,20 @@ class Owner:
         if not self._flowing:
             await self.flow.open_at(start)
             self._flowing = True
-        self.health.ok(self._name)
-        NEXT_OFFSET.labels(self.aggregate.topic, self.partition).set(self.state.next_offset)
+        self._keep()
+        self.health.ok(self._name, self.memory.trouble)
+        NEXT_OFFSET.labels(self.aggregate.topic, self.partition).set(self.memory.state.next_offset)
         raws = await self.inbox.take(start)
         if self.inbox.has_room:
             self.flow.open()
-        for raw in raws:
+        for raw in {(raw.value or b"")[: FRAME.size]: raw for raw in raws}.values():  # one for each schema
             with contextlib.suppress(Incompatible):  # the command is refused when it is decided
                 await self.decoder.learn([raw])
         return raws
+
+    def _keep(self) -> None:
+        if self.memory.keep() and (self._settling is None or self._settling.done()):
+            self._settling = asyncio.create_task(asyncio.to_thread(self.memory.settle))
 
     async def _bury(self, ask: Bury) -> None:
         for raw, problem in ask.letters:
@@ -160,8 +183,8 @@ class Owner:
         APPEND_SECONDS.labels(self.aggregate.topic).observe(time.perf_counter() - started)
         if outcome == Landed(group.expected):
             GROUP_COMMANDS.labels(self.aggregate.topic).observe(len(group.answered))
-            for answer in group.answered:
-                DECIDED.labels(self.aggregate.topic, answer).inc()
+            for answer, number in Counts(group.answered).items():
+                DECIDED.labels(self.aggregate.topic, answer).inc(number)
             return outcome
         why = "unknown" if isinstance(outcome, Unknown) else "overtaken"
         IN_DOUBT.labels(self.aggregate.topic, why).inc()

@@ -7,17 +7,21 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from structlog.testing import capture_logs
 
-from commands.aggregates.user import AGGREGATE
+from commands.aggregates.user import AGGREGATE, User
 from commands.api.sender import CommandSender
 from commands.processor import worker
+from commands.processor.memory import Limits, Memory
 from commands.processor.owner import Owner
+from commands.processor.snapshot import Snapshot, claim, state_decoder
 from infra.health import Health
 from infra.kafka.append import Entry, Landed
 from infra.kafka.connect import aiokafka_options
@@ -31,7 +35,8 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings, child_environment
 from schemas.deadletters import RecordDeadLettered
 from schemas.envelope import EXPECTED_OFFSET, Meta
-from schemas.outcomes import CommandRejected
+from schemas.identity import derived_id
+from schemas.outcomes import CommandRejected, CommandRepeated
 from schemas.profiles import RegisterUser
 from schemas.topics import TOPICS
 
@@ -96,7 +101,9 @@ async def owner(settings: Settings, decoder: Decoder, letters: Letters) -> Async
     """An owner of profiles/0, with a connection of its own as a process of its own would have."""
     async with batch_producer(settings) as producer:
         log = KafkaLog(settings, producer, TOPICS["profiles"], 0)
-        mine = Owner(AGGREGATE, 0, log, decoder, letters, Health("test"), Open())
+        snapshot = Snapshot(claim(settings.snapshots, "profiles-0"), "", state_decoder("user", User))
+        memory = Memory(AGGREGATE, 0, decoder.codec, snapshot, Limits(10, 10, 1))
+        mine = Owner(AGGREGATE, 0, log, decoder, letters, Health("test"), Open(), memory)
         mine.start()
         try:
             yield mine
@@ -162,6 +169,43 @@ async def test_a_killed_processor_loses_and_repeats_nothing(one_partition: Setti
     assert set(answers(records).values()) == {1}
     registered = [raw.key for raw in records if raw.counts]
     assert sorted(registered) == sorted(["first", *(f"u{number}" for number in range(300))])
+
+
+async def test_a_killed_processor_goes_on_from_its_snapshot(one_partition: Settings) -> None:
+    """What the snapshot lacks is in the log; what it has need not be read again."""
+    quick = one_partition.processor.model_copy(update={"snapshot_s": 0.01, "aggregates": 5, "answers": 5})
+    settings = one_partition.model_copy(update={"processor": quick})
+    decoder = await open_decoder(settings)
+    async with CommandSender(settings, decoder.codec) as sender:
+        process = started(child_environment(settings))
+        try:
+            for number in range(50):
+                await sender.send(*chosen(f"u{number}"))
+            await until_answered(settings, "profiles", 50)
+            await sender.send(*chosen("last"))  # the one before it is written when this is taken
+            await until_answered(settings, "profiles", 51)
+        finally:
+            process.kill()
+            process.wait()
+        with capture_logs() as logs:
+            async with running(settings):
+                for number in range(50):
+                    await sender.send(*chosen(f"u{number}"))
+                records = await until_answered(settings, "profiles", 101)
+    opened = [line["offset"] for line in logs if line["event"] == "snapshot opened" and line["topic"] == "profiles"]
+    assert [0 < offset <= 51 for offset in opened] == [True]
+    assert not any(line["event"] == "snapshot thrown away" for line in logs)
+    types = Counter(Meta.of(raw.headers).type.rpartition(".")[2] for raw in records if raw.counts)
+    assert types == {"UserRegistered": 51, "CommandRepeated": 50}
+    events = [recorded.event for raw in records if (recorded := decoder.decode(raw)) is not None]
+    repeated = [event.first_offset for event in events if isinstance(event, CommandRepeated)]
+    assert repeated == list(range(50))
+
+
+def chosen(user_id: str) -> tuple[RegisterUser, Meta]:
+    """A registration with an id that may come again."""
+    command, meta = registration(user_id)
+    return command, replace(meta, id=derived_id("default", user_id))
 
 
 def started(environment: dict[str, str]) -> "subprocess.Popen[bytes]":

@@ -1,0 +1,306 @@
+"""A snapshot saves reading the log; it never says anything that the log does not."""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import commands.aggregates
+from commands.aggregate import Aggregate
+from commands.aggregates import user as users
+from commands.aggregates.model import AGGREGATE
+from commands.processor.memory import Limits, Memory
+from commands.processor.snapshot import SLOTS, Damaged, Snapshot, claim, state_decoder
+from commands.processor.stamp import stamp_of, state_type
+from commands.protocol.group import Group
+from commands.protocol.log import MemoryLog
+from commands.protocol.simulation import CODEC, DECODER, alone, meaning, random_commands
+from commands.protocol.state import Answer, PartitionState, Versioned
+from infra.discover import discover
+from infra.kafka.records import Raw
+from schemas.errors import Incompatible
+from schemas.topics import TOPICS
+
+STATES = state_decoder("model", state_type(AGGREGATE))
+TINY = Limits(aggregates=1, answers=2, snapshot_s=1e9)
+
+
+def opened(folder: Path, stamp: str = "today", limits: Limits = TINY) -> Memory:
+    """The memory of a process that has just started."""
+    return Memory(AGGREGATE, 0, CODEC, Snapshot(claim(folder, "models-0"), stamp, STATES), limits)
+
+
+@dataclass
+class Life:
+    """Processes that answer commands, one after another, over one log and one folder."""
+
+    folder: Path
+    commands: Sequence[Raw]
+    log: MemoryLog = field(default_factory=lambda: MemoryLog(TOPICS["models"]))
+
+    def __post_init__(self) -> None:
+        self.memory = opened(self.folder)
+        self.start()
+
+    def start(self) -> None:
+        """As an owner does: from the snapshot, and then from the log."""
+        asyncio.run(self.memory.recall(self.log, DECODER))
+        state = self.memory.state
+        for raw in self.log.page(state.next_offset).records:
+            recorded = DECODER.decode(raw)
+            assert recorded is not None
+            state.fold(AGGREGATE, recorded)
+
+    def decide(self, number: int) -> None:
+        """A group of commands."""
+        state = self.memory.state
+        waiting = self.commands[state.next_command : state.next_command + number]
+        if waiting:
+            group = Group(AGGREGATE, CODEC, state).take(waiting)
+            self.log.place(group.entries)
+            group.commit()
+
+    def end(self, *, killed: bool) -> None:
+        """Begin a process anew; one that was killed writes nothing before."""
+        if not killed:
+            self.memory.save()
+        self.memory.close()
+        self.memory = opened(self.folder)
+        self.start()
+
+
+def folded(log: MemoryLog) -> PartitionState:
+    """What the log says, without any snapshot."""
+    state = PartitionState()
+    for raw in log.records:
+        recorded = DECODER.decode(raw)
+        assert recorded is not None
+        state.fold(AGGREGATE, recorded)
+    return state
+
+
+def same(memory: Memory, log: MemoryLog) -> None:
+    """All that the log says is known, wherever it is kept."""
+    plain, state = folded(log), memory.state
+    assert (state.next_offset, state.next_command, state.last) == (plain.next_offset, plain.next_command, plain.last)
+    assert isinstance(plain.aggregates, dict)
+    assert isinstance(plain.answers, dict)
+    assert {identity: state.aggregates.get(identity) for identity in plain.aggregates} == plain.aggregates
+    assert {key: state.answers.get(key) for key in plain.answers} == plain.answers
+
+
+steps = st.lists(st.sampled_from(["decide", "save", "stop", "kill"]), max_size=30)
+
+
+@given(st.integers(0, 10_000), steps)
+def test_forgetting_and_starting_again_changes_nothing(seed: int, steps: list[str]) -> None:
+    """Whatever was evicted, written or lost by a kill, the answers and the state are those of the log."""
+    chance = random.Random(seed)
+    with TemporaryDirectory() as folder:
+        life = Life(Path(folder), list(random_commands(chance, 40)))
+        for step in steps:
+            match step:
+                case "decide":
+                    life.decide(chance.randint(1, 5))
+                case "save":
+                    life.memory.save()
+                case _:
+                    life.end(killed=step == "kill")
+        same(life.memory, life.log)
+        life.decide(len(life.commands))
+        life.end(killed=True)
+        same(life.memory, life.log)
+        life.memory.close()
+    assert meaning(life.log.records) == meaning(alone(life.commands))
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    """A process that has answered commands and was stopped, so that a snapshot tells of all of them."""
+    life = Life(tmp_path, list(random_commands(random.Random(1), 40)))
+    life.decide(40)
+    life.memory.save()
+    life.memory.close()
+    return life
+
+
+def database(life: Life) -> Path:
+    """The file of the snapshot."""
+    return next(life.folder.glob("*.sqlite"))
+
+
+def recalled(life: Life, stamp: str = "today") -> Memory:
+    """The memory of a process that has looked at its snapshot, and not yet at the log behind it."""
+    memory = opened(life.folder, stamp)
+    asyncio.run(memory.recall(life.log, DECODER))
+    return memory
+
+
+def test_a_snapshot_spares_reading_the_log(life: Life) -> None:
+    """Otherwise it would be of no use."""
+    memory = recalled(life)
+    assert memory.state.next_offset == len(life.log.records) > 0
+    same(memory, life.log)
+    memory.close()
+
+
+def cut(log: MemoryLog) -> None:
+    """A log that was made anew and has less in it."""
+    del log.records[len(log.records) // 2 :]
+
+
+def swap(log: MemoryLog) -> None:
+    """A log with another history of the same length."""
+    commands = list(random_commands(random.Random(2), 200))
+    log.records[:] = alone(commands)[: len(log.records)]
+
+
+@pytest.mark.parametrize("change", [cut, swap])
+def test_a_snapshot_of_another_log_is_thrown_away(life: Life, change: Callable[[MemoryLog], None]) -> None:
+    """Topics are made anew, brokers are restored from backups, and folders are copied."""
+    change(life.log)
+    memory = recalled(life)
+    assert memory.state.next_offset == 0
+    assert memory.state.aggregates.get(("default", "movies")) is None
+    memory.close()
+
+
+def test_a_snapshot_of_other_code_is_thrown_away(life: Life) -> None:
+    """Another evolve may come to another state from the same events."""
+    memory = recalled(life, stamp="tomorrow")
+    assert memory.state.next_offset == 0
+    memory.close()
+
+
+def garble(path: Path) -> None:
+    """No database at all."""
+    path.write_bytes(b"no database" * 1000)
+
+
+def empty_table(path: Path) -> None:
+    """A database that lacks a table."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("DROP TABLE checkpoint")
+        connection.execute("CREATE TABLE checkpoint (something TEXT)")
+    connection.close()
+
+
+def two_checkpoints(path: Path) -> None:
+    """A database that says two things."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO checkpoint SELECT * FROM checkpoint")
+    connection.close()
+
+
+@pytest.mark.parametrize("damage", [garble, empty_table, two_checkpoints])
+def test_a_damaged_snapshot_is_thrown_away(life: Life, damage: Callable[[Path], None]) -> None:
+    """A disk that forgets may cost time, and nothing else."""
+    damage(database(life))
+    memory = recalled(life)
+    assert memory.state.next_offset == 0
+    assert memory.save()
+    memory.close()
+
+
+def test_one_wrong_bit_is_noticed(life: Life) -> None:
+    """It could turn a no into a yes."""
+    with sqlite3.connect(database(life)) as connection:
+        connection.execute("UPDATE aggregates SET version = version + 1")
+    connection.close()
+    memory = recalled(life)
+    with pytest.raises(Damaged):
+        memory.state.aggregates.get(("default", "movies"))
+    memory.throw_away("a test")
+    assert memory.state.next_offset == 0
+    memory.close()
+
+
+def test_what_cannot_be_written_stays_in_memory(life: Life) -> None:
+    """A full disk is no reason to stop answering."""
+    memory = recalled(life)
+    memory.state.aggregates[("default", "films")] = Versioned(1, object())
+    assert not memory.save()
+    assert memory.trouble
+    assert memory.state.aggregates.get(("default", "films")) is not None
+    memory.state.aggregates[("default", "films")] = Versioned(1, AGGREGATE.initial)
+    assert memory.save()
+    assert not memory.trouble
+    memory.close()
+
+
+def test_each_owner_on_a_machine_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """One that is paused still holds its file when the next one takes over."""
+    places = [claim(tmp_path, "models-0") for _ in range(SLOTS)]
+    assert len({place.path for place in places if place is not None}) == SLOTS
+    assert claim(tmp_path, "models-0") is None
+    for place in places:
+        assert place is not None
+        place.release()
+    first = claim(tmp_path, "models-0")
+    assert first is not None
+    assert first.path == places[0].path if places[0] else False
+    first.release()
+
+
+def test_without_a_file_there_is_a_fleeting_one(tmp_path: Path) -> None:
+    """A folder that takes no file bounds what restarts save, not what memory takes."""
+    (tmp_path / "file").write_text("in the way")
+    life = Life(tmp_path / "file", list(random_commands(random.Random(3), 40)))
+    life.decide(20)
+    assert life.memory.save()
+    same(life.memory, life.log)
+    life.memory.close()
+
+
+def test_memory_is_bounded(tmp_path: Path) -> None:
+    """Answers are kept for ever; memory is not."""
+    memory = opened(tmp_path, limits=Limits(aggregates=10, answers=20, snapshot_s=1e9))
+    asyncio.run(memory.recall(MemoryLog(TOPICS["models"]), DECODER))
+    life = Life(tmp_path / "other", list(random_commands(random.Random(1), 3)))
+    life.decide(3)
+    memory.state.last = life.memory.state.last
+    for number in range(1000):
+        memory.state.aggregates[("default", f"model-{number}")] = Versioned(number, AGGREGATE.initial)
+        memory.state.answers[number.to_bytes(16)] = Answer(None, number, number)
+        memory.keep(changes=50)
+    memory.save()
+    assert in_memory(memory) == [10, 20]
+    assert memory.state.aggregates.get(("default", "model-7")) == Versioned(7, AGGREGATE.initial)
+    assert memory.state.answers.get((7).to_bytes(16)) == Answer(None, 7, 7)
+    assert in_memory(memory) == [10, 20]
+    memory.close()
+    life.memory.close()
+
+
+def in_memory(memory: Memory) -> list[int]:
+    """Number of aggregates and answers in memory."""
+    tables: list[Any] = [memory.state.aggregates, memory.state.answers]
+    return [len(table) for table in tables]
+
+
+@pytest.mark.parametrize("aggregate", discover(commands.aggregates, Aggregate).values(), ids=lambda one: one.name)
+def test_every_aggregate_can_be_kept(aggregate: Aggregate[Any, Any, Any]) -> None:
+    """One that cannot is refused at the start of the processor, not when memory is full."""
+    state_decoder(aggregate.name, state_type(aggregate))
+    assert stamp_of(aggregate) == stamp_of(aggregate)
+
+
+@pytest.mark.parametrize("odd", [Callable[[], int], PartitionState, users.User | AGGREGATE.initial.__class__])
+def test_a_state_that_cannot_be_kept_is_refused_by_name(odd: Any) -> None:
+    """Whoever adds an aggregate learns it at once."""
+    with pytest.raises(Incompatible, match="'odd'"):
+        state_decoder("odd", odd)
+
+
+def test_aggregates_do_not_share_a_stamp() -> None:
+    """A file under a wrong name is another aggregate's."""
+    stamps = [stamp_of(one) for one in discover(commands.aggregates, Aggregate).values()]
+    assert len(set(stamps)) == len(stamps)
