@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -126,16 +127,23 @@ class Correlation:
                 ]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
-            try:
-                await self._app(scope, receive, answer)
-            except Exception as fault:
-                if status is not None:  # too late for another answer: uvicorn breaks the connection
-                    raise
-                await _crashed(scope, fault)(scope, receive, answer)
-            finally:
-                route = getattr(scope.get("route"), "path", "unknown")
-                HTTP_SECONDS.labels(scope["method"], route, status or 500).observe(time.perf_counter() - started)
+        bound = structlog.contextvars.bind_contextvars(correlation_id=correlation_id)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as fault:
+            if status is not None:  # too late for another answer: uvicorn breaks the connection
+                raise
+            await _crashed(scope, fault)(scope, receive, answer)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+            route = getattr(scope.get("route"), "path", "unknown")
+            _seconds(scope["method"], route, status or 500).observe(time.perf_counter() - started)
+
+
+@cache
+def _seconds(method: str, route: str, status: int) -> Histogram:
+    """The histogram of one kind of answer, looked up once."""
+    return HTTP_SECONDS.labels(method, route, status)
 
 
 def _correlation_id(scope: Scope) -> str:
@@ -201,5 +209,13 @@ class QuietServer(uvicorn.Server):
 def server_config(app: FastAPI, http: HttpSettings) -> uvicorn.Config:
     """How we run uvicorn: logging is ours, open requests get 10 s to end."""
     return uvicorn.Config(
-        app, host=http.host, port=http.port, log_config=None, access_log=False, timeout_graceful_shutdown=10
+        app,
+        host=http.host,
+        port=http.port,
+        http="httptools",
+        ws="none",
+        proxy_headers=False,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
     )
