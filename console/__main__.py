@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from console import deploy, projections, stack
+from console import deploy, keys, projections, stack
 from console.bench.command import bench
 from console.demo import demo
 from console.explain import explain
@@ -25,6 +25,7 @@ for verb in VERBS:
     app.command()(verb)
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
+app.add_typer(keys.app, name="keys")
 for verb in (deploy.deploy, deploy.models, deploy.recommend):
     app.command()(verb)
 for verb in (stack.up, stack.status, stack.down, stack.logs):

@@ -11,6 +11,8 @@ import structlog
 
 SECRET_NAMES = ("password", "secret", "token", "dsn", "api_key", "authorization")
 PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
+KEY_IN_TEXT = re.compile(r"\b(rt_[0-9A-Za-z]{12}_)[0-9A-Za-z_]+|\b(eyJ[\w-]+\.)[\w-]+\.[\w-]*")
+"""API keys and JSON Web Tokens, wherever they stand in a text."""
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -47,7 +49,7 @@ def configure_logging(service: str, level: str) -> None:
 
 
 def hide_secrets(_logger: Any, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Replace the value of anything that is named like a secret, at any depth, and passwords in addresses."""
+    """Replace the value of anything that is named like a secret, at any depth, and keys and passwords in texts."""
     return {name: _hidden(name, value) for name, value in line.items()}
 
 
@@ -56,15 +58,19 @@ def _hidden(name: str, value: Any) -> Any:
         return "***"
     match value:
         case str():
-            return PASSWORD_IN_URL.sub(r"\1***@", value)
+            return _without_secrets(value)
         case Mapping():
             return {str(inner): _hidden(str(inner), kept) for inner, kept in value.items()}
         case list() | tuple():
             return [_hidden("", kept) for kept in value]
         case BaseException():
-            return PASSWORD_IN_URL.sub(r"\1***@", repr(value))
+            return _without_secrets(repr(value))
         case _:
             return value
+
+
+def _without_secrets(text: str) -> str:
+    return KEY_IN_TEXT.sub(r"\1\2***", PASSWORD_IN_URL.sub(r"\1***@", text))
 
 
 def as_json(line: Mapping[str, Any]) -> str:

@@ -29,6 +29,23 @@ class Profile(BaseModel):
     version: int = Field(description="events of this user so far; give it as If-Match to a command")
 
 
+class KeyOnRecord(BaseModel):
+    """An API key; its secret is known to its holder alone."""
+
+    key_id: str
+    name: str = Field(description="the actor in the events that it leads to")
+    roles: list[str]
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    rotated_at: datetime | None
+    previous_until: datetime | None = Field(description="until when the secret before the last is valid")
+    revoked_at: datetime | None
+    revoked_by: str | None
+    reason: str | None = Field(description="why it was revoked")
+    last_used_at: datetime | None = Field(description="put on record every few minutes at most")
+
+
 class HistoryEntry(BaseModel):
     """One interaction."""
 

@@ -28,7 +28,7 @@ from schemas.position import Position
 from .given import fold, minute
 
 VIEWS = [projection for projection in declared() if isinstance(projection, View)]
-KEYS = {"item_id", "user_id", "model", "run_id", "deployment_id", "decision_id", "command_id"}
+KEYS = {"item_id", "user_id", "model", "run_id", "deployment_id", "decision_id", "command_id", "key_id"}
 
 
 def values(name: str, kind: Any) -> st.SearchStrategy[Any]:

@@ -28,6 +28,8 @@ VIEWED = InteractionRecorded(user_id="ana", item_id="a", kind="view", occurred_a
 def test_every_read_model_is_found() -> None:
     """A view in a file of its own is all it takes; nothing may need to be listed elsewhere."""
     assert {projection.name for projection in declared()} == {
+        "api_key_uses",
+        "api_keys",
         "catalogue",
         "catalogue_search",
         "command_log",

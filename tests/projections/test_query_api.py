@@ -16,6 +16,7 @@ from infra.kafka.records import Decoder
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from projections import answers
+from schemas.access import ApiKeyCreated
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.contracts import contracts
 from schemas.deployments import DeploymentRequested
@@ -88,6 +89,7 @@ async def told(
             registered,
             requested,
             promoted(1, "d1"),
+            ApiKeyCreated(key_id="k1", secret_sha256="0" * 64, name="shop", roles=("product",)),
         ]
         positions = [await log.append(event) for event in history]
         positions.append(await log.append(rejected, topic="profiles", key="ana"))
@@ -127,6 +129,7 @@ ANSWERS: list[tuple[str, str, Any, dict[str, Any]]] = [
     ("/trending", "features", list[answers.TrendingItem], {}),
     ("/items/search", "catalog", answers.FoundItems, {"total": 2}),
     ("/decisions/search", "decisions", answers.FoundDecisions, {"total": 1}),
+    ("/api-keys", "access", list[answers.KeyOnRecord], {}),
 ]
 
 
