@@ -134,6 +134,14 @@ class AccessSettings(BaseModel):
     last_use_s: float = Field(300, description="how often at most the use of a key is put on record", gt=0)
 
 
+class AdmissionSettings(BaseModel):
+    """When the command API refuses, because Kafka or the processor cannot follow."""
+
+    max_unconfirmed: int = Field(2000, description="commands and facts that Kafka has not confirmed", ge=1)
+    max_waiting: int = Field(5000, description="requests that wait for a decision", ge=1)
+    stall_s: float = Field(1, description="age of an unconfirmed append from which on others are refused", gt=0)
+
+
 class DeployerSettings(BaseModel):
     """How versions are brought to the Triton servers and taken away."""
 
@@ -199,6 +207,7 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     recommend: RecommendSettings = RecommendSettings()
     deployer: DeployerSettings = DeployerSettings()
+    admission: AdmissionSettings = AdmissionSettings()
     processor: ProcessorSettings = ProcessorSettings()
     access: AccessSettings = AccessSettings()
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 
+from commands.api.admission import Admission
 from commands.api.identity import fingerprint_of
 from commands.api.outcomes import Outcome, Outcomes
 from commands.api.repeats import REPLAYED, in_progress, reused
@@ -23,7 +24,8 @@ from schemas.errors import TimedOut
 class Answering:
     """Sends commands and answers with what became of them."""
 
-    def __init__(self, sender: CommandSender, outcomes: Outcomes) -> None:
+    def __init__(self, sender: CommandSender, outcomes: Outcomes, admission: Admission) -> None:
+        self._admission = admission
         self._sender = sender
         self._outcomes = outcomes
 
@@ -33,7 +35,7 @@ class Answering:
         Raises:
             Invalid: a field is wrong, or the Idempotency-Key has been used for something else.
             Rejected: a request with the same Idempotency-Key is being worked on.
-            Unavailable: Kafka is away; nothing was accepted silently.
+            Unavailable: Kafka is away or too slow; nothing was accepted silently.
             TimedOut: no decision came in time; it may still come.
         """
         fields = filled(contract, validator(contract.full_name)(given), intent.command_id)
@@ -64,8 +66,10 @@ class Answering:
         """
         answer = self._outcomes.wait_for(meta.id, fingerprint)
         try:
-            await self._sender.send(command, meta)
-            return _checked(await asyncio.wait_for(answer, intent.wait_s), fingerprint) if intent.wait_s else None
+            with self._admission.decision():
+                with self._admission.append():
+                    await self._sender.send(command, meta)
+                return _checked(await asyncio.wait_for(answer, intent.wait_s), fingerprint) if intent.wait_s else None
         except TimeoutError:
             if intent.prefer.respond_async:
                 return None

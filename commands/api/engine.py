@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import structlog
 from aiokafka.errors import KafkaError
 
+from commands.api.admission import Admission
 from commands.api.answering import Answering
 from commands.api.bulk.upload import Bulk
 from commands.api.facts import Facts
@@ -93,9 +94,10 @@ class Engine:
         stack.push_async_callback(tail.stop)
         await tail.start(await _partitions(sender))
         contract = contracts()[InteractionRecorded.AVRO]
+        admission = Admission(settings.admission, self._health)
         parts = Parts(
-            Answering(sender, self._outcomes),
-            Facts(settings, writer, tail),
+            Answering(sender, self._outcomes, admission),
+            Facts(settings, writer, tail, admission),
             Bulk(settings, decoder.codec, bulk_writer, tail, contract),
             Status(self._outcomes, pool),
         )

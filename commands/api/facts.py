@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 from fastapi import Request, Response
 
+from commands.api.admission import Admission
 from commands.api.identity import fingerprint_of
 from commands.api.repeats import REPLAYED, Repeats
 from commands.api.request import Intent
@@ -27,10 +28,11 @@ CHOSEN = 5
 class Facts:
     """Appends single facts."""
 
-    def __init__(self, settings: Settings, writer: FactWriter, tail: Tail) -> None:
+    def __init__(self, settings: Settings, writer: FactWriter, tail: Tail, admission: Admission) -> None:
         self._settings = settings
         self._writer = writer
         self._tail = tail
+        self._admission = admission
         self._repeats = Repeats()
 
     async def answer(self, request: Request, contract: Contract, given: Any, intent: Intent) -> Response:
@@ -39,7 +41,7 @@ class Facts:
         Raises:
             Invalid: a field is wrong, the item is not in the catalogue, or the Idempotency-Key was used before.
             Rejected: a request with the same Idempotency-Key is being worked on.
-            Unavailable: Kafka did not confirm in time.
+            Unavailable: Kafka did not confirm in time, or is too slow to be asked.
         """
         fields = validator(contract.full_name)(given)
         await self._know_item(intent.tenant, fields)
@@ -54,13 +56,15 @@ class Facts:
             return _answered(contract, meta.id, said.position, replayed=replayed)
 
     async def _append(self, record: Record, meta: Meta) -> str:
-        try:
-            return str(await asyncio.wait_for(self._writer.append(record, meta), self._settings.answer_timeout_s))
-        except TimeoutError:
-            raise Unavailable(
-                "Kafka did not confirm the append in time; it may still happen: send it again with an "
-                "Idempotency-Key, and it counts once"
-            ) from None
+        with self._admission.append():
+            try:
+                return str(await asyncio.wait_for(self._writer.append(record, meta), self._settings.answer_timeout_s))
+            except TimeoutError:
+                raise Unavailable(
+                    f"Kafka did not confirm the fact {meta.id} in time, and may still keep it: send it again with the "
+                    "same Idempotency-Key, and it counts once",
+                    extra={"command_id": str(meta.id)},
+                ) from None
 
     async def _know_item(self, tenant: str, fields: Fields) -> None:
         item_id = fields.get(ITEM)

@@ -190,7 +190,8 @@ async def test_an_old_command_is_found_in_the_published_log(write_side: Any) -> 
         connection.execute(
             f"""CREATE TABLE "{schema}".command_log AS SELECT '{command_id}' AS command_id, 'profiles' AS topic,
             1 AS partition, 7::bigint AS "offset", 3::bigint AS command_offset, 'RegisterUser' AS type,
-            'u' AS aggregate_id, 'default' AS tenant, 'rejected' AS outcome, 409 AS status, 'already_registered' AS code, 'no' AS detail,
+            'u' AS aggregate_id, 'default' AS tenant, 'rejected' AS outcome, 409 AS status,
+            'already_registered' AS code, 'no' AS detail,
             1::bigint AS version, now() AS answered_at""".encode()
         )
         try:

@@ -1,0 +1,138 @@
+"""Back-pressure: a slow Kafka makes quick refusals, and nothing that was taken is lost."""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from commands.api.admission import COMPONENT, Admission
+from infra.health import Health
+from infra.settings import AdmissionSettings
+from infra.stack.stack import Stack
+from schemas.errors import Unavailable
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health("commands")
+
+
+@pytest.fixture
+def admission(clock: Clock, health: Health) -> Admission:
+    return Admission(AdmissionSettings(max_unconfirmed=3, max_waiting=2, stall_s=1), health, clock=clock)
+
+
+def test_no_more_appends_wait_than_the_bound(admission: Admission) -> None:
+    """Memory is bounded, and so is what a crash can leave in doubt."""
+    with contextlib.ExitStack() as under_way:
+        for _ in range(3):
+            under_way.enter_context(admission.append())
+        with pytest.raises(Unavailable, match="3 appends wait") as caught, admission.append():
+            pass
+        assert caught.value.code == "overloaded"
+    with admission.append():
+        pass
+
+
+def test_no_more_requests_wait_for_a_decision_than_the_bound(admission: Admission) -> None:
+    """A processor that is away would otherwise fill the API with waiting requests."""
+    with contextlib.ExitStack() as waiting:
+        waiting.enter_context(admission.decision())
+        waiting.enter_context(admission.decision())
+        with pytest.raises(Unavailable, match="2 requests wait"), admission.decision():
+            pass
+    with admission.decision():
+        pass
+
+
+def test_a_kafka_that_stands_still_is_asked_once_a_moment(admission: Admission, clock: Clock, health: Health) -> None:
+    """The others learn at once that it is no use; one finds out when it is again."""
+    with contextlib.ExitStack() as under_way:
+        under_way.enter_context(admission.append())
+        clock.now = 1.5
+        with admission.append():  # the one that asks, and is answered
+            assert not health.components[COMPONENT].ok
+        assert health.components[COMPONENT].ok
+    for moment, admitted in ((2.0, True), (2.1, False), (2.9, False), (3.1, True), (3.2, False)):
+        clock.now = moment
+        with contextlib.suppress(Unavailable), admission.append():
+            assert admitted
+            raise Unavailable("no answer from Kafka")
+    assert "no answer" in health.components[COMPONENT].cause
+    clock.now = 9
+    with admission.append():
+        pass
+    assert health.components[COMPONENT].ok
+
+
+async def test_a_paused_broker_is_refused_quickly_and_loses_nothing(write_side: Any, stack: Stack) -> None:
+    """The whole way: 503 with Retry-After while Kafka stands still, and every accepted command is there afterwards."""
+    accepted: list[str] = []
+    refused: list[float] = []
+
+    async def client() -> None:
+        while not over.is_set():
+            user, began = uuid.uuid4().hex, time.monotonic()
+            answer = await write_side.call("POST", "/users", json={"user_id": user})
+            if answer.status == 200:
+                accepted.append(user)
+            elif answer.code == "overloaded":
+                refused.append(time.monotonic() - began)
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+                assert "command_id" not in answer.body
+                await asyncio.sleep(0.05)
+            else:
+                assert answer.status in (503, 504), answer
+
+    over = asyncio.Event()
+    clients = [asyncio.create_task(client()) for _ in range(5)]
+    await asyncio.sleep(1)
+    before = len(accepted)
+    stack.pause("kafka")
+    try:
+        await newcomers(write_side, refused)
+    finally:
+        stack.resume("kafka")
+    async with asyncio.timeout(60):
+        while len(accepted) < before + 20:
+            await asyncio.sleep(0.1)
+    over.set()
+    await asyncio.gather(*clients)
+    assert refused
+    assert min(refused) < 0.5
+    for user in accepted:
+        again = await write_side.call("POST", "/users", json={"user_id": user})
+        assert (again.status, again.code) == (409, "already_registered")
+
+
+async def newcomers(write_side: Any, refused: list[float]) -> None:
+    """Requests that come while Kafka stands still, until one is refused at once."""
+    async with asyncio.timeout(30):
+        while True:
+            began = time.monotonic()
+            answer = await write_side.call("POST", "/users", json={"user_id": uuid.uuid4().hex})
+            if (
+                answer.status == 503
+                and answer.code in ("overloaded", "unavailable")
+                and "command_id" not in answer.body
+            ):
+                refused.append(time.monotonic() - began)
+                return
