@@ -25,20 +25,23 @@ class Gate:
 
     Args:
         any_tenant: whether every tenant is served, as the write side does; else the installation's alone.
+
+    Attributes:
+        ring: the API keys.
     """
 
     def __init__(self, settings: Settings, health: Health, *, any_tenant: bool = False) -> None:
         self._settings = settings
         self._health = health
         self._any_tenant = any_tenant
-        self._ring = KeyRing(settings.access.admin_hash, settings.tenant)
+        self.ring = KeyRing(settings.access.admin_hash, settings.tenant)
         self._uses = Uses(settings.access.last_use_s, health.service)
         self._tokens = Tokens(settings.access.jwt, settings.tenant) if settings.access.jwt is not None else None
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Follow what is said of keys, while the service runs."""
-        following = asyncio.create_task(follow(self._settings, self._ring, self._uses, self._health))
+        following = asyncio.create_task(follow(self._settings, self.ring, self._uses, self._health))
         try:
             yield
         finally:
@@ -81,7 +84,7 @@ class Gate:
             raise Unknown("send the key as Authorization: Bearer KEY", code="malformed_key")
         text = authorization[7:].strip().decode("latin-1")
         if text.startswith(f"{PREFIX}_") or self._tokens is None:
-            identity = self._ring.identity(parse(text))
+            identity = self.ring.identity(parse(text))
             self._uses.note(identity)
             return identity
         return await self._tokens.identity(text)
