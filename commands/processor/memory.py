@@ -1,9 +1,11 @@
 """What a processor remembers of one partition: the last used part in memory, all of it in a snapshot."""
 
+import asyncio
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -34,9 +36,6 @@ FAULTS = Counter(
     "retrace_snapshot_faults_total", "Snapshots that were thrown away or could not be written.", ["topic", "fault"]
 )
 
-MANY_CHANGES = 1000
-"""So many are written at once, however young they are; it takes milliseconds, in which nothing is decided."""
-
 logger = structlog.get_logger()
 
 
@@ -55,6 +54,38 @@ class Limits:
     snapshot_s: float
 
 
+class Fold(PartitionState):
+    """The fold of one partition over tables that look into a snapshot."""
+
+    def __init__(self, snapshot: Snapshot, limits: Limits) -> None:
+        self.aggregate_cache: Cache[Identity, Versioned] = Cache(snapshot.aggregates, limits.aggregates)
+        self.answer_cache: Cache[bytes, Answer] = Cache(snapshot.answers, limits.answers)
+        super().__init__(aggregates=self.aggregate_cache, answers=self.answer_cache)
+
+    @property
+    def caches(self) -> Mapping[str, Cache[Any, Any]]:
+        """Both tables by name."""
+        return {"aggregates": self.aggregate_cache, "answers": self.answer_cache}
+
+    @property
+    def changes(self) -> int:
+        """How many entries nobody has begun to write."""
+        return len(self.aggregate_cache.changed) + len(self.answer_cache.changed)
+
+    def expect(self, identities: Collection[Identity], keys: Collection[bytes]) -> None:
+        """Ask the snapshot once for all of them."""
+        self.aggregate_cache.expect(identities)
+        self.answer_cache.expect(keys)
+
+
+class Batch(NamedTuple):
+    """What is written together."""
+
+    checkpoint: Checkpoint
+    aggregates: Mapping[Identity, Versioned]
+    answers: Mapping[bytes, Answer]
+
+
 class Memory:
     """The fold of one partition, with a snapshot below it.
 
@@ -71,13 +102,12 @@ class Memory:
         self._codec = codec
         self._snapshot = snapshot
         self._limits = limits
+        self._writing: asyncio.Task[None] | None = None
         self.forget()
 
     def forget(self) -> None:
         """Know nothing."""
-        self._aggregates: Cache[Identity, Versioned] = Cache(self._snapshot.aggregate, self._limits.aggregates)
-        self._answers: Cache[bytes, Answer] = Cache(self._snapshot.answer, self._limits.answers)
-        self.state = PartitionState(aggregates=self._aggregates, answers=self._answers)
+        self.state = Fold(self._snapshot, self._limits)
         self._saved_at = time.monotonic()
         self._saved_offset = 0
 
@@ -92,7 +122,7 @@ class Memory:
             checkpoint = self._snapshot.checkpoint()
             last = None if checkpoint is None else await self._recognised(checkpoint, log, decoder)
         except Damaged as damage:
-            self.throw_away(str(damage))
+            await self.throw_away(str(damage))
             return
         if checkpoint is not None and last is not None:
             self.state.last, self.state.next_offset = last, last.offset + 1
@@ -100,63 +130,77 @@ class Memory:
             self._saved_offset = self.state.next_offset
             logger.info("snapshot opened", topic=self._topic, partition=self._partition, offset=self._saved_offset)
 
-    def throw_away(self, cause: str) -> None:
+    async def throw_away(self, cause: str) -> None:
         """Forget everything, on disk too; the log has it."""
         logger.warning("snapshot thrown away", topic=self._topic, partition=self._partition, cause=cause)
         FAULTS.labels(self._topic, "thrown_away").inc()
-        try:
-            self._snapshot.throw_away()
-        except Damaged as damage:
-            self._snapshot.do_without(str(damage))
+        await self.rest()
+        self._snapshot.throw_away()
         self.forget()
 
-    def keep(self, *, changes: int = MANY_CHANGES) -> bool:
-        """Write what has changed, if it is much or has waited long; the state has to be at rest.
+    def keep(self, *, changes: int) -> None:
+        """Begin to write what has changed, if it is much or has waited long; the state has to be at rest.
 
         Args:
             changes: how many are much.
-
-        Returns:
-            Whether something was written.
         """
-        waiting = len(self._aggregates.changed) + len(self._answers.changed)
-        if not waiting or (waiting < changes and time.monotonic() - self._saved_at < self._limits.snapshot_s):
-            return False
-        return self.save()
+        is_old = time.monotonic() - self._saved_at >= self._limits.snapshot_s
+        if self._writing is None and (self.state.changes >= changes or (is_old and self.state.changes)):
+            batch = self.begin()
+            self._writing = None if batch is None else asyncio.create_task(self._write(batch))
 
-    def save(self) -> bool:
-        """Write what has changed; True when that was possible."""
-        self._saved_at = time.monotonic()
-        if self.state.last is not None:
-            try:
-                self._snapshot.save(self._checkpoint(self.state.last), self._aggregates.changed, self._answers.changed)
-            except Unwritable as fault:
-                self._complain(str(fault))
-            else:
-                self.trouble = ""
-                self._aggregates.written()
-                self._answers.written()
-                self._saved_offset = self.state.next_offset
-                SAVED_AT.labels(self._topic, self._partition).set_to_current_time()
-        self._measure()
-        return not self.trouble
+    async def rest(self) -> None:
+        """Wait until nothing is being written."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
 
-    def settle(self) -> None:
-        """Let the disk have what was saved; to be called from any thread."""
-        self._snapshot.settle()
-
-    def close(self) -> None:
-        """Let others have the snapshot."""
+    async def close(self) -> None:
+        """Write what has changed and let others have the snapshot."""
+        await self.rest()
+        if (batch := self.begin()) is not None:
+            await self._write(batch)
         self._snapshot.close()
 
-    def _complain(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            logger.warning("snapshot not written", topic=self._topic, partition=self._partition, cause=trouble)
-        self.trouble = trouble
-        FAULTS.labels(self._topic, "not_written").inc()
+    def begin(self) -> Batch | None:
+        """What has changed, which is `save`d next; None when nothing has."""
+        last = self.state.last
+        if last is None or not self.state.changes:
+            return None
+        checkpoint = Checkpoint(self.state.next_command, last.offset, mark_of(last, self._codec))
+        self._saved_at = time.monotonic()
+        return Batch(checkpoint, self.state.aggregate_cache.leave(), self.state.answer_cache.leave())
 
-    def _checkpoint(self, last: Last) -> Checkpoint:
-        return Checkpoint(self.state.next_command, last.offset, mark_of(last, self._codec))
+    def save(self, batch: Batch) -> str:
+        """Write it, in any thread; then `end` is to be told why that was not possible, or an empty text."""
+        try:
+            self._snapshot.save(*batch)
+        except Unwritable as fault:
+            return str(fault)
+        return ""
+
+    def end(self, batch: Batch, trouble: str) -> None:
+        """It was written, or not."""
+        if trouble:
+            FAULTS.labels(self._topic, "not_written").inc()
+        if trouble != self.trouble:
+            logger.warning("snapshot", topic=self._topic, partition=self._partition, not_written=trouble or "over")
+        self.trouble = trouble
+        for cache in self.state.caches.values():
+            if trouble:
+                cache.returned()
+            else:
+                cache.written()
+        if not trouble:
+            self._saved_offset = batch.checkpoint.last_offset + 1
+            SAVED_AT.labels(self._topic, self._partition).set_to_current_time()
+        self._measure()
+
+    async def _write(self, batch: Batch) -> None:
+        try:
+            trouble = await asyncio.to_thread(self.save, batch)
+            self.end(batch, trouble)
+        finally:
+            self._writing = None
 
     async def _recognised(self, checkpoint: Checkpoint, log: DecidedLog, decoder: Decoder) -> Last:
         """The last event of the snapshot as it stands in the log.
@@ -180,7 +224,7 @@ class Memory:
 
     def _measure(self) -> None:
         BEHIND.labels(self._topic, self._partition).set(self.state.next_offset - self._saved_offset)
-        for name, cache in (("aggregates", self._aggregates), ("answers", self._answers)):
+        for name, cache in self.state.caches.items():
             ENTRIES.labels(self._topic, self._partition, name).set(len(cache))
             for result, number in cache.lookups().items():
                 LOOKUPS.labels(self._topic, name, result).inc(number)

@@ -46,8 +46,9 @@ NEXT_OFFSET = Gauge(
     "retrace_decided_next_offset", "First offset that the processor has not folded.", ["topic", "partition"]
 )
 
-MOST_CHANGES = 50_000
-"""While the log is read, so many changes wait until they are written: most change again."""
+CHANGES_DECIDED = 10_000
+CHANGES_READ = 100_000
+"""So many are written to the snapshot however young they are. While the log is read, most change again soon."""
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -81,7 +82,6 @@ class Owner:
 
     def __post_init__(self) -> None:
         self._recalled = False
-        self._settling: asyncio.Task[None] | None = None
         self._task: asyncio.Task[NoReturn] | None = None
         self._flowing = False
         self._name = f"{self.aggregate.topic}/{self.partition}"
@@ -97,9 +97,7 @@ class Owner:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        if self._recalled:
-            self.memory.save()
-        self.memory.close()
+        await self.memory.close()
         await self.log.close()
         self.health.components.pop(self._name, None)
 
@@ -111,7 +109,7 @@ class Owner:
             try:
                 await self._converse()
             except Damaged as damage:
-                self.memory.throw_away(str(damage))
+                await self.memory.throw_away(str(damage))
             except Problem as problem:
                 self.health.failed(self._name, f"{problem.code}: {problem.detail}")
                 logger.error("partition stopped", partition=self._name, code=problem.code, detail=problem.detail)
@@ -147,7 +145,7 @@ class Owner:
                 assert_never(ask)
 
     async def _read(self, start: int) -> Page:
-        self.memory.keep(changes=MOST_CHANGES)
+        self.memory.keep(changes=CHANGES_READ)
         self.health.failed(self._name, f"reading events from {start}")
         page = await self.log.read(start)
         await self.decoder.learn(raw for raw in page.records if raw.counts)
@@ -157,7 +155,7 @@ class Owner:
         if not self._flowing:
             await self.flow.open_at(start)
             self._flowing = True
-        self._keep()
+        self.memory.keep(changes=CHANGES_DECIDED)
         self.health.ok(self._name, self.memory.trouble)
         NEXT_OFFSET.labels(self.aggregate.topic, self.partition).set(self.memory.state.next_offset)
         raws = await self.inbox.take(start)
@@ -167,10 +165,6 @@ class Owner:
             with contextlib.suppress(Incompatible):  # the command is refused when it is decided
                 await self.decoder.learn([raw])
         return raws
-
-    def _keep(self) -> None:
-        if self.memory.keep() and (self._settling is None or self._settling.done()):
-            self._settling = asyncio.create_task(asyncio.to_thread(self.memory.settle))
 
     async def _bury(self, ask: Bury) -> None:
         for raw, problem in ask.letters:

@@ -8,10 +8,12 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -28,11 +30,12 @@ SUM_BYTES = 4
 TABLES = """
     CREATE TABLE IF NOT EXISTS checkpoint (
         stamp TEXT NOT NULL, next_command INTEGER NOT NULL, last_offset INTEGER NOT NULL, mark BLOB NOT NULL);
-    CREATE TABLE IF NOT EXISTS aggregates (
-        tenant TEXT NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, state BLOB NOT NULL,
-        PRIMARY KEY (tenant, key)) WITHOUT ROWID;
-    CREATE TABLE IF NOT EXISTS answers (command_id BLOB PRIMARY KEY, answer BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS aggregates (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 """
+AT_ONCE = 500
+"""Entries of one statement: it is carried out without the interpreter's lock, which is taken between statements."""
+
 FAULTS = (sqlite3.Error, msgspec.MsgspecError, OSError, TypeError, OverflowError, UnicodeError)
 
 
@@ -47,20 +50,23 @@ class Unwritable(Exception):
     """The file does not take what it is given: the disk is full, or a value is of a type that cannot be written."""
 
 
-def state_decoder(name: str, state_type: Any) -> "msgspec.msgpack.Decoder[Any]":
-    """Reads states of an aggregate.
+def state_decoder(name: str, state_type: Any) -> "States":
+    """Reads version and state of an aggregate.
 
     Raises:
         Incompatible: states of this type cannot be written and read.
     """
     try:
         msgspec.json.schema(state_type)  # notices what a decoder would only notice at work
-        return msgspec.msgpack.Decoder(state_type)
+        return msgspec.msgpack.Decoder(tuple[int, state_type])
     except TypeError as fault:
         raise Incompatible(
             f"the state of the aggregate '{name}' cannot be kept in a snapshot, use types that msgspec knows: {fault}",
             code="unwritable_state",
         ) from fault
+
+
+States: TypeAlias = "msgspec.msgpack.Decoder[tuple[int, Any]]"
 
 
 class Checkpoint(NamedTuple):
@@ -79,55 +85,84 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a file is, and whose it is until the lock is let go."""
+    """Where a file is, and whose it is until the lock is let go.
+
+    Attributes:
+        fleeting: its folder, if that is to be removed then.
+    """
 
     path: Path
     lock: int
+    fleeting: "TemporaryDirectory[str] | None" = None
 
     def release(self) -> None:
         """Let others have the file."""
         os.close(self.lock)
+        if self.fleeting is not None:
+            self.fleeting.cleanup()
 
 
-def claim(folder: Path, name: str) -> Place | None:
-    """The first file of this name that no other owner uses; None when all are in use or the folder takes none.
+def claim(folder: Path, name: str) -> Place:
+    """The first file of this name that no other owner uses; a fleeting one when there is none.
 
     Two processes may believe that they own a partition, and the older may only be paused: files are locked for as long
     as a process lives, and the later one takes the next.
     """
-    with contextlib.suppress(OSError):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         for slot in range(SLOTS):
-            path = folder / f"{name}.{slot}.sqlite"
-            lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return Place(path, lock)
-            except BlockingIOError:
-                os.close(lock)
-    return None
+            if (place := _locked(folder / f"{name}.{slot}.sqlite")) is not None:
+                return place
+        cause = f"its {SLOTS} files are in use"
+    except OSError as fault:
+        cause = repr(fault)
+    logger.warning("snapshot will not outlive the process", name=name, cause=cause)
+    return fleeting(name)
+
+
+def fleeting(name: str) -> Place:
+    """A file that ends with its use.
+
+    Raises:
+        OSError: there is no room for temporary files either.
+    """
+    folder = TemporaryDirectory(prefix="retrace-")
+    place = _locked(Path(folder.name) / f"{name}.sqlite")
+    assert place is not None
+    return replace(place, fleeting=folder)
+
+
+def _locked(path: Path) -> Place | None:
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return Place(path, lock)
 
 
 class Snapshot:
-    """A file that is open.
+    """A file that is open: one connection reads, and another writes, which may be in a thread of its own.
 
     Args:
-        place: a claimed file; None for one that lasts as long as it is open.
+        place: a claimed file.
         stamp: from `commands.processor.stamp`.
         states: from `state_decoder`.
 
     Raises:
-        Damaged: by `checkpoint`, `aggregate` and `answer`, which read.
+        Damaged: by `checkpoint`, `aggregates` and `answers`, which read.
         Unwritable: by `save`.
     """
 
-    def __init__(self, place: Place | None, stamp: str, states: "msgspec.msgpack.Decoder[Any]") -> None:
-        self.place = place
+    def __init__(self, place: Place, stamp: str, states: States) -> None:
+        self._place = place
         self._stamp = stamp
         self._encoder = msgspec.msgpack.Encoder()
         self._states = states
         self._answers = msgspec.msgpack.Decoder(Answer)
-        self._connection: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
         self._is_empty = True
 
     def checkpoint(self) -> Checkpoint | None:
@@ -138,7 +173,7 @@ class Snapshot:
         """
         with _damage():
             self._open()
-            rows = self._db.execute("SELECT stamp, next_command, last_offset, mark FROM checkpoint").fetchall()
+            rows = self._read("SELECT stamp, next_command, last_offset, mark FROM checkpoint")
             if not rows:
                 return None
             (stamp, *found), *others = rows
@@ -147,99 +182,104 @@ class Snapshot:
             self._is_empty = False
             return msgspec.convert(found, Checkpoint)
 
-    def aggregate(self, identity: Identity) -> Versioned | None:
-        """An aggregate as it was at the checkpoint."""
-        if self._is_empty:
-            return None
+    def aggregates(self, identities: Collection[Identity]) -> Mapping[Identity, Versioned]:
+        """Those of these aggregates that anything had happened to at the checkpoint."""
+        keys = {_key(identity): identity for identity in identities}
         with _damage():
-            row = self._db.execute(
-                "SELECT version, state FROM aggregates WHERE tenant = ? AND key = ?", identity
-            ).fetchone()
-            return None if row is None else Versioned(row[0], self._states.decode(_whole(row[1], row[0], *identity)))
+            found = self._find("aggregates", keys)
+            return {keys[key]: Versioned(*self._states.decode(data)) for key, data in found}
 
-    def answer(self, key: bytes) -> Answer | None:
-        """A first answer."""
-        if self._is_empty:
-            return None
+    def answers(self, keys: Collection[bytes]) -> Mapping[bytes, Answer]:
+        """First answers to those of these commands that had any."""
         with _damage():
-            row = self._db.execute("SELECT answer FROM answers WHERE command_id = ?", (key,)).fetchone()
-            return None if row is None else self._answers.decode(_whole(row[0], key))
+            return {key: self._answers.decode(data) for key, data in self._find("answers", keys)}
 
     def save(
         self, checkpoint: Checkpoint, aggregates: Mapping[Identity, Versioned], answers: Mapping[bytes, Answer]
     ) -> None:
-        """Write all of it or nothing; it outlives this process at once, and a power cut in time."""
+        """Write all of it or nothing; it outlives this process at once, and a power cut when it is done.
+
+        To be called from any thread, once at a time.
+        """
         encode = self._encoder.encode
         try:
-            with self._db:  # a transaction
-                self._db.executemany(
-                    "REPLACE INTO aggregates VALUES (?, ?, ?, ?)",
-                    [
-                        (*identity, one.version, _summed(encode(one.state), one.version, *identity))
-                        for identity, one in aggregates.items()
-                    ],
-                )
-                self._db.executemany(
-                    "REPLACE INTO answers VALUES (?, ?)",
-                    [(key, _summed(encode(one), key)) for key, one in answers.items()],
-                )
-                self._db.execute("DELETE FROM checkpoint")
-                self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?)", (self._stamp, *checkpoint))
+            if self._writer is None:
+                raise sqlite3.ProgrammingError("the file is not open")
+            with self._writer as writer:  # a transaction
+                writer.execute("DELETE FROM checkpoint")
+                writer.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?)", (self._stamp, *checkpoint))
+                _put(writer, "aggregates", {_key(i): encode((one.version, one.state)) for i, one in aggregates.items()})
+                _put(writer, "answers", {key: encode(one) for key, one in answers.items()})
+            self._is_empty = False
+            writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except FAULTS as fault:
             raise Unwritable(f"{type(fault).__name__}: {fault}") from fault
-        self._is_empty = False
 
     def throw_away(self) -> None:
-        """Begin anew with an empty file.
+        """Begin anew with an empty file; with a fleeting one where that is not possible.
 
         Raises:
-            Damaged: not even that is possible.
+            OSError: there is no room for temporary files either.
         """
-        with _damage():
-            self._disconnect()
-            for path in _files(self.place):
-                path.unlink(missing_ok=True)
-            self._is_empty = True
+        self._disconnect()
+        self._is_empty = True
+        path = self._place.path
+        try:
+            with _damage():
+                for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
+                    file.unlink(missing_ok=True)
+                self._open()
+        except Damaged as damage:
+            logger.warning("snapshot will not outlive the process", file=path.name, cause=str(damage))
+            self.close()
+            self._place = fleeting(path.stem)
             self._open()
-
-    def do_without(self, cause: str) -> None:
-        """Leave the file to others and use one that nobody else sees and that ends with this process."""
-        logger.warning("snapshot does not outlive the process", cause=cause, file=self.place and self.place.path.name)
-        self.close()
-        self.place, self._is_empty = None, True
-        self._open()
-
-    def settle(self) -> None:
-        """Let the disk have what was saved, so that a power cut costs nothing; to be called from any thread."""
-        if self.place is not None:
-            with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self.place.path)) as other:
-                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Close the file and let others have it."""
         self._disconnect()
-        if self.place is not None:
-            self.place.release()
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise sqlite3.ProgrammingError("the file is not open")
-        return self._connection
+        self._place.release()
 
     def _open(self) -> None:
-        if self._connection is None:
-            self._connection = sqlite3.connect("" if self.place is None else self.place.path)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA wal_autocheckpoint = 0")  # it would hold up decisions; see `settle`
-            self._db.executescript(TABLES)
+        if self._reader is None:
+            self._reader, self._writer = (sqlite3.connect(self._place.path, check_same_thread=False) for _ in range(2))
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            self._writer.execute("PRAGMA synchronous = NORMAL")
+            self._writer.execute("PRAGMA wal_autocheckpoint = 0")  # it is done after each transaction, outside of it
+            self._writer.executescript(TABLES)
 
     def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.close()
+        self._reader = self._writer = None
+
+    def _read(self, statement: str, values: Sequence[bytes] = ()) -> list[Any]:
+        if self._reader is None:
+            raise sqlite3.ProgrammingError("the file is not open")
+        return self._reader.execute(statement, values).fetchall()
+
+    def _find(self, table: str, keys: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+        waiting = () if self._is_empty else iter(keys)
+        while some := list(islice(waiting, AT_ONCE)):
+            marks = ",".join("?" * len(some))
+            for key, value in self._read(f"SELECT key, value FROM {table} WHERE key IN ({marks})", some):
+                yield key, _whole(key, value)
+
+
+def _key(identity: Identity) -> bytes:
+    return msgspec.msgpack.encode(identity)
+
+
+def _put(writer: sqlite3.Connection, table: str, entries: Mapping[bytes, bytes]) -> None:
+    """Put entries in the order of their keys, so that neighbours are written together."""
+    waiting = iter(sorted(entries.items()))
+    while some := list(islice(waiting, AT_ONCE)):
+        marks = ",".join(["(?,?)"] * len(some))
+        writer.execute(
+            f"REPLACE INTO {table} VALUES {marks}", [part for key, data in some for part in (key, _summed(key, data))]
+        )
 
 
 @contextlib.contextmanager
@@ -250,19 +290,13 @@ def _damage() -> Iterator[None]:
         raise Damaged(f"{type(fault).__name__}: {fault}") from fault
 
 
-def _summed(data: bytes, *key: object) -> bytes:
+def _summed(key: bytes, data: bytes) -> bytes:
     """Data with a checksum, for which it matters whose it is: SQLite notices a broken page, not a wrong bit in it."""
-    return data + crc32(data, crc32(repr(key).encode())).to_bytes(SUM_BYTES)
+    return data + crc32(data, crc32(key)).to_bytes(SUM_BYTES)
 
 
-def _whole(stored: bytes, *key: object) -> bytes:
+def _whole(key: bytes, stored: bytes) -> bytes:
     data = stored[:-SUM_BYTES]
-    if _summed(data, *key) != stored:
-        raise sqlite3.DatabaseError(f"the checksum of {key} is wrong")
+    if _summed(key, data) != stored:
+        raise sqlite3.DatabaseError(f"the checksum of {key!r} is wrong")
     return data
-
-
-def _files(place: Place | None) -> list[Path]:
-    if place is None:
-        return []
-    return [place.path, *(place.path.with_name(place.path.name + end) for end in ("-wal", "-shm", "-journal"))]

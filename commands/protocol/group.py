@@ -70,8 +70,10 @@ class Group:
 
     def take(self, commands: Sequence[Raw]) -> "Group":
         """Decide as many of the commands, in order, as fit one batch; at least one."""
-        for raw in commands:
-            if not self._decide(raw):
+        met = [_met(raw) for raw in commands]
+        self.state.expect([one.identity for one in met], [one.key for one in met if one.key is not None])
+        for one in met:
+            if not self._decide(self._case(one)):
                 break
         return self
 
@@ -88,27 +90,21 @@ class Group:
         id = next(value for name, value in entry.headers if name == "ce_id")
         return Last(self.expected + len(self.entries) - 1, UUID(id.decode()), self._last_event)
 
-    def _decide(self, raw: Raw) -> bool:
+    def _case(self, met: "Met") -> "Case":
+        identity, key = met.identity, met.key
+        before = self._aggregates.get(identity) or self.state.aggregates.get(identity) or self._nothing
+        first = (self._answers.get(key) or self.state.answers.get(key)) if key is not None else None
+        return Case(*met, before, first)
+
+    def _decide(self, case: "Case") -> bool:
         """Decide one command; False when its events no longer fit."""
-        case = self._case(raw)
         try:
             return self._add(case, self._events(case))
         except Problem as problem:
             return self._refuse(case, problem)
         except Exception as fault:
-            log.exception("command could not be decided", position=str(raw.position), type=case.meta.type)
+            log.exception("command could not be decided", position=str(case.raw.position), type=case.meta.type)
             return self._refuse(case, Problem(f"a fault of ours: {fault!r}", code="fault_in_decide"))
-
-    def _case(self, raw: Raw) -> "Case":
-        """Everything that is known about a command before it is looked into."""
-        try:
-            meta, problem = Meta.of(raw.headers), None
-        except Incompatible as fault:
-            meta, problem = _made_up(raw), fault
-        identity, key = identity_of(meta), answer_key(meta.id)
-        before = self._aggregates.get(identity) or self.state.aggregates.get(identity) or self._nothing
-        first = (self._answers.get(key) or self.state.answers.get(key)) if key is not None else None
-        return Case(raw, meta, problem, identity, before, key, first)
 
     def _events(self, case: "Case") -> Sequence[Any]:
         command, meta = self._command(case), case.meta
@@ -196,13 +192,26 @@ class Group:
             self._answers[case.key] = answer
 
 
-class Case(NamedTuple):
-    """A command and what it meets.
+class Met(NamedTuple):
+    """A command, before its state is looked up.
 
     Attributes:
         problem: why its headers cannot be read; what is said in `meta` is made up then.
-        before: its aggregate.
         key: of its answer, if it may come again.
+    """
+
+    raw: Raw
+    meta: Meta
+    problem: Incompatible | None
+    identity: Identity
+    key: bytes | None
+
+
+class Case(NamedTuple):
+    """A command and the state that it meets.
+
+    Attributes:
+        before: its aggregate.
         first: the answer that it has had already.
     """
 
@@ -210,9 +219,17 @@ class Case(NamedTuple):
     meta: Meta
     problem: Incompatible | None
     identity: Identity
-    before: Versioned
     key: bytes | None
+    before: Versioned
     first: Answer | None
+
+
+def _met(raw: Raw) -> Met:
+    try:
+        meta, problem = Meta.of(raw.headers), None
+    except Incompatible as fault:
+        meta, problem = _made_up(raw), fault
+    return Met(raw, meta, problem, identity_of(meta), answer_key(meta.id))
 
 
 @cache

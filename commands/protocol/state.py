@@ -1,5 +1,6 @@
 """What a processor knows of one partition: the fold of its events."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -91,6 +92,9 @@ class PartitionState:
     last: Last | None = None
     aggregates: Table[Identity, Versioned] = field(default_factory=dict[Identity, Versioned])
     answers: Table[bytes, Answer] = field(default_factory=dict[bytes, Answer])
+
+    def expect(self, identities: Collection[Identity], keys: Collection[bytes]) -> None:
+        """Told before many look-ups, for tables that would rather be asked once; there is no need to."""
 
     def fold(self, aggregate: Aggregate[Any, Any, Any], recorded: Recorded) -> None:
         """Take one counted event in; they come in the order of the log."""
