@@ -12,6 +12,7 @@ from console.explain import explain
 from console.replay import replay
 from console.schemas import schemas
 from console.serve import serve
+from console.simulate import simulate
 from console.train import train
 from schemas.errors import Problem
 
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Machine-learning services whose every decision can be retraced.",
 )
-VERBS: tuple[Callable[..., None], ...] = (demo, train, explain, replay, serve, bench)
+VERBS: tuple[Callable[..., None], ...] = (demo, train, explain, replay, serve, bench, simulate)
 for verb in VERBS:
     app.command()(verb)
 app.add_typer(projections.app, name="projections")

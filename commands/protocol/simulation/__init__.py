@@ -1,0 +1,1 @@
+"""The offset-checked append under every mishap that a seed can think of."""
