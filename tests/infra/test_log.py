@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
+from infra.access.key import new_key
 from infra.log import configure_logging, hide_secrets
 
 
@@ -106,3 +107,17 @@ def test_secrets_in_a_stack_are_hidden(lines: Lines) -> None:
     except ConnectionError:
         structlog.get_logger().exception("failed")
     assert "hunter2" not in json.dumps(lines.written())
+
+
+def test_keys_and_tokens_are_hidden_wherever_they_stand(lines: Lines) -> None:
+    """A fault may carry a request, and a request carries a key; which key it was may be known."""
+    lines.start()
+    key = new_key()
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2lnbmF0dXJl-_x"
+    structlog.get_logger().error(f"refused {key.text}", headers=[f"Bearer {key.text}"], cause=ValueError(token))
+    logging.getLogger("aiohttp.client").error("sent %s and %s", key.text, token)
+    told = json.dumps(lines.written())
+    assert key.id in told
+    assert key.text.split("_")[2] not in told
+    assert "c2lnbmF0dXJl" not in told
+    assert "eyJzdWIiOiJhbmEifQ" not in told

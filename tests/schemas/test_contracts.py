@@ -8,7 +8,7 @@ import fastavro
 import pytest
 
 from schemas.codec import class_of
-from schemas.contracts import AVRO_FOLDER, Contract, contracts, read
+from schemas.contracts import AVRO_FOLDER, Contract, check_roles, contracts, read
 from schemas.topics import COMMANDS_SUFFIX, TOPICS
 from schemas.upcast import UPCASTERS
 
@@ -88,3 +88,25 @@ def test_contracts_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(json.dumps({"type": "record", "name": Path(path).stem, "namespace": "n"}))
     assert [(c.context, c.name) for c in read(tmp_path)] == [("a", "X"), ("a", "Y"), ("b", "Z")]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"kind": "command"},
+        {"kind": "command", "roles": []},
+        {"kind": "event", "fact": True, "http": "POST /facts"},
+        {"kind": "command", "roles": ["product", "root"]},
+    ],
+)
+def test_what_can_be_sent_says_who_may_send_it(schema: dict[str, Any]) -> None:
+    """Forgetting is found when the contracts are read, not by who finds the open door."""
+    with pytest.raises(ValueError, match="role"):
+        check_roles(Contract({"name": "Do", "namespace": "retrace.test", **schema}, "test"))
+
+
+@each
+def test_nobody_is_named_who_sends_what_nobody_sends(contract: Contract) -> None:
+    """Roles on an event would promise a check that does not take place."""
+    if contract.kind == "event" and contract.http is None:
+        assert not contract.roles
