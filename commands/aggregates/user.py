@@ -81,7 +81,7 @@ def evolve(state: User, event: ProfilesEvent) -> User:
         case UserRegistered():
             return replace(state, registered=True)
         case PreferencesChanged():
-            return replace(state, preferences=event)
+            return User(state.registered, event, state.consents)  # frequent, and `replace` takes thrice as long
         case ConsentGiven(purpose=purpose):
             return replace(state, consents={**state.consents, purpose: True})
         case ConsentWithdrawn(purpose=purpose):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter as Counts
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol, assert_never
 
@@ -68,7 +68,11 @@ class Flow(Protocol):
 
 @dataclass
 class Owner:
-    """One partition of one decided topic, while this process is assigned it."""
+    """One partition of one decided topic, while this process is assigned it.
+
+    Attributes:
+        catch_up: a quicker way to read most of the log; the conversation reads the rest, or everything.
+    """
 
     aggregate: Aggregate[Any, Any, Any]
     partition: int
@@ -78,6 +82,7 @@ class Owner:
     health: Health
     flow: Flow
     memory: Memory
+    catch_up: Callable[[Memory], Awaitable[None]] | None = None
     inbox: Inbox = field(default_factory=Inbox)
 
     def __post_init__(self) -> None:
@@ -126,6 +131,9 @@ class Owner:
             self.health.failed(self._name, "opening its snapshot")
             await self.memory.recall(self.log, self.decoder)
             self._recalled = True
+        if self.catch_up is not None:
+            self.health.failed(self._name, f"reading events from {self.memory.state.next_offset}")
+            await self.catch_up(self.memory)
         conversation = write(self.aggregate, self.decoder, self.memory.state)
         ask = next(conversation)
         while True:

@@ -8,6 +8,7 @@ import asyncio
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NoReturn
 
 import structlog
@@ -16,6 +17,7 @@ from aiokafka.errors import KafkaError
 
 import commands.aggregates
 from commands.aggregate import Aggregate
+from commands.processor.catchup import catch_up
 from commands.processor.memory import Limits, Memory
 from commands.processor.owner import Owner
 from commands.processor.snapshot import Snapshot, claim, state_decoder
@@ -144,6 +146,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             health=self._health,
             flow=Flow(self._consumer, at),
             memory=self._memory(name, at.partition),
+            catch_up=partial(catch_up, self._settings, self._aggregates[name], at.partition, self._decoder),
         )
 
     def _memory(self, name: str, partition: int) -> Memory:

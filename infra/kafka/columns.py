@@ -97,14 +97,14 @@ def _decoded(
         yield from _one_by_one(rows, where, codec, types)
     elif types is None or name in types:
         try:
-            fields = _together(head, rows["value"], name)
+            fields = together(head, rows["value"], name)
         except Incompatible:
             yield from _one_by_one(rows, where, codec, types)
         else:
             yield name, pl.concat([meta(rows, where), fields], how="horizontal")
 
 
-def _together(head: bytes, values: pl.Series, name: str) -> pl.DataFrame:
+def together(head: bytes, values: pl.Series, name: str) -> pl.DataFrame:
     """The values of one of today's schemas in one go.
 
     Each value begins with the same five bytes, which are read as a field. A last one with other bytes there tells that

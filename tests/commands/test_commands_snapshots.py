@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import commands.aggregates
@@ -138,6 +139,7 @@ STEPS: dict[str, Callable[[Life, random.Random], None]] = {
 }
 
 
+@examples(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.lists(st.sampled_from(sorted(STEPS)), max_size=40))
 def test_forgetting_and_starting_again_changes_nothing(seed: int, steps: list[str]) -> None:
     """Whatever was evicted, written or lost by a kill, the answers and the state are those of the log."""
