@@ -7,7 +7,7 @@ from typing import Any
 from commands.aggregates.user import AGGREGATE
 from commands.protocol.group import Group
 from commands.protocol.log import MemoryLog
-from commands.protocol.simulation import CODEC, DECODER
+from commands.protocol.simulation.material import CODEC, DECODERS
 from commands.protocol.state import PartitionState
 from infra.kafka.records import Raw
 from schemas.envelope import Meta
@@ -85,7 +85,7 @@ def test_the_fold_keeps_tenants_apart() -> None:
     log, state = decided([command(RegisterUser(user_id="ana"), tenant, "1", n) for n, tenant in enumerate("ab")])
     folded = PartitionState()
     for raw in log.records:
-        recorded = DECODER.decode(raw)
+        recorded = DECODERS["new"].decode(raw)
         assert recorded is not None
         folded.fold(AGGREGATE, recorded)
     assert folded == state
