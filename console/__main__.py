@@ -9,6 +9,7 @@ from console import deploy, keys, projections, stack
 from console.bench.command import bench
 from console.demo import demo
 from console.explain import explain
+from console.faults.command import app as faults
 from console.replay import replay
 from console.schemas import schemas
 from console.serve import serve
@@ -27,6 +28,7 @@ for verb in VERBS:
 app.add_typer(projections.app, name="projections")
 app.add_typer(schemas, name="schemas")
 app.add_typer(keys.app, name="keys")
+app.add_typer(faults, name="faults")
 for verb in (deploy.deploy, deploy.models, deploy.recommend):
     app.command()(verb)
 for verb in (stack.up, stack.status, stack.down, stack.logs):

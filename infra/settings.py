@@ -172,6 +172,9 @@ class StackSettings(BaseModel):
     start_timeout_s: float = Field(120, description="how long one server may take until it is healthy", gt=0)
     stop_timeout_s: float = Field(20, description="how long a server may take to stop before it is killed", gt=0)
     kafka_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
+    kafka_advertised_port: int = Field(
+        0, description="where Kafka sends its clients, when something stands between; 0: to itself", ge=0, le=65535
+    )
     postgres_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
     elastic_port: int = Field(0, description="0 chooses a free port and keeps it", ge=0, le=65535)
     triton_port: int = Field(0, description="gRPC; 0 chooses a free port and keeps it", ge=0, le=65535)

@@ -33,7 +33,7 @@ rootLogger.appenderRef.out.ref = out
 """
 
 
-def properties(data: Path, port: int, controller_port: int) -> dict[str, str | int]:
+def properties(data: Path, port: int, controller_port: int, advertised_port: int = 0) -> dict[str, str | int]:
     """The configuration of a single node that keeps everything.
 
     A single node has no other copy to recover from, so what was written reaches the disk within a second; the ends of
@@ -44,7 +44,7 @@ def properties(data: Path, port: int, controller_port: int) -> dict[str, str | i
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller_port}",
         "listeners": f"PLAINTEXT://{HOST}:{port},CONTROLLER://{HOST}:{controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{HOST}:{port}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{advertised_port or port}",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -106,7 +106,8 @@ class Kafka(Embedded):
 
     def _configure(self) -> Path:
         """Write the configuration; the ports in it may change from one start to the next."""
-        values = properties(self.make("data"), self.port, self.ports.of("kafka.controller"))
+        advertised_port = self.settings.stack.kafka_advertised_port
+        values = properties(self.make("data"), self.port, self.ports.of("kafka.controller"), advertised_port)
         (self.folder / "log4j2.properties").write_text(LOGGING)
         config = self.folder / "server.properties"
         config.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
