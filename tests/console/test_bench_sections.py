@@ -9,7 +9,7 @@ from rich.console import Console
 from console.bench.bench import Bench, Section, Sizes
 from console.bench.command import NO_LIBRARY, measure, provide
 from console.bench.figure import OURS, Figure, Sample
-from console.bench.sections import replay
+from console.bench.sections import processor, replay
 from infra.settings import Settings
 from infra.stack.stack import Stack
 from schemas.errors import Invalid
@@ -60,6 +60,17 @@ async def test_a_section_gives_figures_beside_its_peers(settings: Settings) -> N
     assert set(figure.peers) == {"plain aiokafka", "eventsourcing"}
     assert [len(runs) for runs in (figure.runs, *figure.peers.values())] == [2, 2, 2]
     assert figure.reached.least > 0
+
+
+async def test_the_processor_is_measured_from_topic_to_topic(settings: Settings) -> None:
+    """Decisions that are not on record would be no figure."""
+    decided, from_log, from_snapshot = await processor.run(bench(settings))
+    assert [set(figure.peers) for figure in (decided, from_log, from_snapshot)] == [
+        {"eventsourcing"},
+        {"eventsourcing"},
+        set(),
+    ]
+    assert all(figure.reached.least > 0 for figure in (decided, from_log, from_snapshot))
 
 
 def test_without_the_library_the_reader_is_told(settings: Settings) -> None:

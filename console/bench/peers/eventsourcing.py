@@ -9,6 +9,7 @@ transaction. All of it in this process: no HTTP stands before it.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -261,3 +262,20 @@ def people(environment: dict[str, str], user_ids: Sequence[str]) -> Iterator[Cal
             application.change_preferences(user_ids[number % len(user_ids)], favourites, "en")
 
         yield command
+
+
+def decide_and_restore(environment: dict[str, str], user_ids: Sequence[str], count: int) -> tuple[float, float]:
+    """Decide so many commands from as many threads as its pool has connections, then load everybody without a cache.
+
+    Returns:
+        Decisions per second, and events that were read to load all aggregates, per second.
+    """
+    with people(environment, user_ids) as command, ThreadPoolExecutor(POOL) as threads:
+        began = time.perf_counter()
+        list(threads.map(command, range(count)))
+        decided = count / (time.perf_counter() - began)
+    with People({**environment, "AGGREGATE_CACHE_MAXSIZE": ""}) as application:
+        began = time.perf_counter()
+        loaded: list[Person] = [application.repository.get(Person.create_id(user_id)) for user_id in user_ids]
+        elapsed_s = time.perf_counter() - began
+    return decided, sum(person.version for person in loaded) / elapsed_s
