@@ -43,6 +43,7 @@ class Plan:
     """How much is done.
 
     Attributes:
+        commands: decided at least.
         settle: accepted commands between two faults.
     """
 
@@ -140,12 +141,12 @@ class Campaign:
         return self._report
 
     def _goes_on(self) -> bool:
-        return not self._done or len(self._clients.operations) < self._plan.commands
+        return not self._done or self._clients.decided < self._plan.commands
 
     async def _break_things(self) -> None:
         for number, kind in enumerate(self._plan.kinds(), 1):
             self._fault = kind
-            self._say(f"{number}/{self._plan.faults} {kind}; {len(self._clients.operations)} commands so far")
+            self._say(f"{number}/{self._plan.faults} {kind}; {self._clients.decided} commands decided so far")
             await self._apply(kind)
             await self._progress(self._plan.settle)
             self._report.faults[kind] += 1

@@ -23,6 +23,11 @@ class Clients:
         url: of the command API.
         headers: of every request.
         users: how many aggregates they share; the fewer, the more conflicts.
+
+    Attributes:
+        operations: all there were.
+        accepted: how many were accepted.
+        decided: how many were accepted, or refused by the rules.
     """
 
     def __init__(self, url: str, headers: dict[str, str], users: int, choose: random.Random) -> None:
@@ -33,6 +38,7 @@ class Clients:
         self._versions: dict[str, int] = {}
         self.operations: list[Operation] = []
         self.accepted = 0
+        self.decided = 0
 
     async def run(self, clients: int, goes_on: Callable[[], bool]) -> None:
         """Let so many clients send one command after another."""
@@ -60,8 +66,9 @@ class Clients:
         if operation.outcome == "accepted":
             self.accepted += 1
             self._versions[operation.user] = max(self._versions.get(operation.user, 0), operation.version)
-        else:
-            await asyncio.sleep(PAUSE_S / 10)
+        self.decided += operation.status not in (0, 503, 504)
+        if operation.status == 503:
+            await asyncio.sleep(PAUSE_S)
 
     def _next(self) -> tuple[Operation, str, str, dict[str, Any]]:
         choose, mark = self._choose, f"m{len(self.operations)}"

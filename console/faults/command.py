@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Break everything around the write 
 
 @app.command()
 def run(
-    commands: Annotated[int, typer.Option(min=1, help="sent at least")] = 100_000,
+    commands: Annotated[int, typer.Option(min=1, help="decided at least")] = 100_000,
     faults: Annotated[int, typer.Option(min=1, help=f"of {len(KINDS)} kinds, equally often")] = 60,
     seed: Annotated[int, typer.Option(help="of the choices; timing is the machine's")] = 1,
     data_dir: Annotated[Path | None, typer.Option(help="folder that is not there yet; default <data>-faults")] = None,
@@ -65,6 +65,7 @@ def show(screen: Console, report: Report) -> None:
     for outcome in ("accepted", "refused", "unknown"):
         chosen = [one for one in report.operations if one.outcome == outcome]
         commands.add_row(outcome, str(len(chosen)), str(sum(one.attempts > 1 for one in chosen)))
+    decided = sum(one.status not in (0, 503, 504) for one in report.operations)
     commands.add_row("all", str(len(report.operations)), str(sum(one.attempts > 1 for one in report.operations)))
     screen.print(commands)
     codes = Counter(one.code for one in report.operations if one.outcome == "refused")
@@ -72,9 +73,7 @@ def show(screen: Console, report: Report) -> None:
     doubt = ", ".join(f"{why} {times}" for why, times in sorted(report.in_doubt.items()))
     screen.print(f"events {len(report.effects)}, void records {report.void}, batches in doubt: {doubt or 'none'}")
     _tell(screen, report.violations)
-    screen.print(
-        f"{len(report.operations)} commands, {report.faults.total()} faults, {len(report.violations)} violations"
-    )
+    screen.print(f"{decided} commands decided, {report.faults.total()} faults, {len(report.violations)} violations")
 
 
 def _tell(screen: Console, violations: list[Violation]) -> None:
