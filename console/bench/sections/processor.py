@@ -50,10 +50,10 @@ async def run(bench: Bench) -> list[Figure]:
     """Let commands that wait in Kafka be decided, then let everybody forget and restore."""
     settings = bench.corner(NAME)
     decoder = await open_decoder(settings)
-    participants: dict[str, Measure] = {OURS: partial(ours, settings, decoder, bench.sizes.log // 4)}
+    participants: dict[str, Measure] = {OURS: partial(ours, settings, decoder, bench.sizes.log // 2)}
     if bench.has_eventsourcing:
         participants["eventsourcing"] = partial(eventsourcing, settings, bench.sizes.few)
-    samples = await bench.alternate(NAME, participants)
+    samples = await bench.alternate(NAME, participants, warm_up=True)
     goals = {"decisions": 15_000, "restored from the log": None, "restored from a snapshot": 200_000}
     notes = {
         "decisions": "from Kafka to Kafka, durable; a quiet processor, with the broker on the same machine",
@@ -128,7 +128,7 @@ async def decide(settings: Settings, count: int) -> float:
     Raises:
         Problem: it did not come to an end.
     """
-    before, began = answered(), time.perf_counter()
+    before, began, elapsed_s = answered(), time.perf_counter(), 0.0
     async with _processor(settings), asyncio.timeout(LONGEST_S):
         while True:
             done = answered() - before
@@ -167,24 +167,30 @@ async def restore(settings: Settings, decoder: Decoder, folder: Path, load: Sequ
         folder: of the snapshots: it has none, or those of the call before.
         load: aggregates to load as well.
     """
-    events, elapsed_s = 0, 0.0
-    for part in await ranges_now(settings, [AGGREGATE.topic]):
-        memory = _memory(decoder.codec, folder, part.partition)
-        async with batch_producer(settings) as producer:
-            log = KafkaLog(settings, producer, TOPICS[AGGREGATE.topic], part.partition)
-            began = time.perf_counter()
-            await memory.recall(log, decoder)
-            await catch_up(settings, AGGREGATE, part.partition, decoder, memory)
-            conversation = write(AGGREGATE, decoder, memory.state)
-            ask = next(conversation)
-            while isinstance(ask, Read):
-                ask = conversation.send(await log.read(ask.start))
-            memory.state.expect(load, ())
-            elapsed_s += time.perf_counter() - began
-            events += memory.state.next_offset
-            await memory.close()
-            await log.close()
-    return events / elapsed_s
+    parts = await ranges_now(settings, [AGGREGATE.topic])
+    began = time.perf_counter()
+    memories = await asyncio.gather(*(_restored(settings, decoder, folder, part.partition) for part in parts))
+    for memory in memories:
+        memory.state.expect(load, ())
+    elapsed_s = time.perf_counter() - began
+    for memory in memories:
+        await memory.close()
+    return sum(memory.state.next_offset for memory in memories) / elapsed_s
+
+
+async def _restored(settings: Settings, decoder: Decoder, folder: Path, partition: int) -> Memory:
+    """As an owner begins: the snapshot, the log by columns, and the conversation until it asks for commands."""
+    memory = _memory(decoder.codec, folder, partition)
+    async with batch_producer(settings) as producer:
+        log = KafkaLog(settings, producer, TOPICS[AGGREGATE.topic], partition)
+        await memory.recall(log, decoder)
+        await catch_up(settings, AGGREGATE, partition, decoder, memory)
+        conversation = write(AGGREGATE, decoder, memory.state)
+        ask = next(conversation)
+        while isinstance(ask, Read):
+            ask = conversation.send(await log.read(ask.start))
+        await log.close()
+    return memory
 
 
 def _memory(codec: Codec, folder: Path, partition: int) -> Memory:
