@@ -34,7 +34,7 @@ def run(
     folder = data_dir or settings.data_dir.with_name(f"{settings.data_dir.name}-faults")
     if folder.exists() and any(folder.iterdir()):
         raise Invalid(f"{folder} is not empty: remove it, or name another with --data-dir", code="folder_not_empty")
-    plan = Plan(commands=commands, faults=faults, seed=seed)
+    plan = Plan(commands=commands, faults=faults, seed=seed, settle=max(30, commands // (2 * faults)))
     report = asyncio.run(run_campaign(plan, folder, screen.print))
     show(screen, report)
     screen.print(f"the history is in {folder / HISTORY}: retrace faults check {folder}")
