@@ -56,6 +56,7 @@ def test_sections_come_in_their_own_order() -> None:
     """Start times are measured last, whatever the order of the arguments."""
     assert [section.name for section in choose(None)] == [
         "commands",
+        "facts",
         "ingest",
         "projection",
         "replay",
