@@ -140,6 +140,7 @@ class AdmissionSettings(BaseModel):
     max_unconfirmed: int = Field(2000, description="commands and facts that Kafka has not confirmed", ge=1)
     max_waiting: int = Field(5000, description="requests that wait for a decision", ge=1)
     stall_s: float = Field(1, description="age of an unconfirmed append from which on others are refused", gt=0)
+    confirm_s: float = Field(3, description="how long Kafka may take to confirm an append before it is in doubt", gt=0)
 
 
 class DeployerSettings(BaseModel):

@@ -58,7 +58,8 @@ class Facts:
     async def _append(self, record: Record, meta: Meta) -> str:
         with self._admission.append():
             try:
-                return str(await asyncio.wait_for(self._writer.append(record, meta), self._settings.answer_timeout_s))
+                async with asyncio.timeout(self._settings.admission.confirm_s):
+                    return str(await self._writer.append(record, meta))
             except TimeoutError:
                 raise Unavailable(
                     f"Kafka did not confirm the fact {meta.id} in time, and may still keep it: send it again with the "

@@ -15,8 +15,6 @@ from schemas.envelope import Meta
 from schemas.errors import TooLarge, Unavailable
 from schemas.topics import TOPICS
 
-CONFIRM_WITHIN_S = 5.0
-
 
 class CommandSender:
     """Appends commands with an idempotent producer, so that each stands in the log once."""
@@ -52,7 +50,7 @@ class CommandSender:
         """
         topic = TOPICS[contracts()[command.AVRO].topic or ""].commands
         try:
-            async with asyncio.timeout(CONFIRM_WITHIN_S):
+            async with asyncio.timeout(self._settings.admission.confirm_s):
                 await self._producer.send_and_wait(
                     physical(self._settings, topic),
                     self._codec.encode(command),
@@ -65,5 +63,5 @@ class CommandSender:
             raise Unavailable(
                 f"Kafka did not confirm the command {meta.id} in time, and may still carry it out: "
                 f"look at /commands/{meta.id}, or send it again with the same Idempotency-Key",
-                extra={"command_id": str(meta.id)},
+                extra={"command_id": str(meta.id), "status_url": f"/commands/{meta.id}"},
             ) from fault
