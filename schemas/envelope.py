@@ -4,6 +4,7 @@ Source: CloudEvents Kafka protocol binding 1.0.2, section 3.2.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self, TypeAlias
@@ -206,10 +207,14 @@ def counts(topic: Topic, offset: int, headers: Iterable[tuple[str, bytes]]) -> b
 
 
 def tenant_of(headers: Iterable[tuple[str, bytes]]) -> str:
-    """Whose data a record is, without reading the rest of it: the read side of an installation is one tenant's."""
+    """Whose data a record is, without reading the rest of it: the read side of an installation is one tenant's.
+
+    A name that is no text counts as none, so that somebody finds the record among the dead letters.
+    """
     for name, value in headers:
         if name == "tenant":
-            return value.decode(errors="replace")
+            with suppress(UnicodeDecodeError):
+                return value.decode()
     return DEFAULT_TENANT
 
 

@@ -5,8 +5,8 @@ so, for a revocation cannot arrive either.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NoReturn
 
 import structlog
@@ -22,11 +22,12 @@ from infra.kafka.records import Decoder, from_aiokafka
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
-from schemas.errors import Problem
+from schemas.errors import Unavailable
 
 ACCESS = "access"
 COMPONENT = "access"
 RETRY_S = 1.0
+STOP_S = 5.0
 ASK_EVERY_S = 3.0
 SAY_EVERY_S = 1.0
 
@@ -38,21 +39,39 @@ async def follow(settings: Settings, ring: KeyRing, uses: Uses, health: Health) 
     health.failed(COMPONENT, "the API keys on record are being read")
     follower = Follower(settings, ring, health)
     while True:
-        try:
-            async with AsyncExitStack() as stack:
-                decoder = await open_decoder(settings)
-                writer = await stack.enter_async_context(FactWriter(settings, decoder.codec))
-                await follower.open(stack)
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(follower.pump(decoder))
-                    tasks.create_task(follower.ask())
-                    tasks.create_task(_say(uses, writer))
-        except* (Problem, KafkaError, OSError) as faults:
-            follower.away("; ".join(str(fault) for fault in faults.exceptions))
-        except* Exception as faults:  # a fault of ours must not leave the keys unwatched in silence
-            follower.away(repr(faults.exceptions))
-            log.exception("keys cannot be followed")
+        follower.away(await _outcome(_attempt(settings, follower, uses)))
         await asyncio.sleep(RETRY_S)
+
+
+async def _outcome(attempt: Coroutine[Any, Any, None]) -> str:
+    """Why an attempt ended.
+
+    It is a task of its own: while brokers are away, stopping aiokafka's consumer can raise CancelledError, which would
+    end this one in silence.
+    """
+    task = asyncio.create_task(attempt)
+    try:
+        await asyncio.wait({task})
+    finally:
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_S)
+    if task.cancelled():
+        return "the Kafka client gave up"
+    fault = task.exception()  # not even a fault of ours may leave the keys unwatched
+    cause = "; ".join(str(one) or repr(one) for one in getattr(fault, "exceptions", [fault]))
+    log.warning("keys are not followed", cause=cause)
+    return cause
+
+
+async def _attempt(settings: Settings, follower: "Follower", uses: Uses) -> None:
+    async with AsyncExitStack() as stack:
+        decoder = await open_decoder(settings)
+        writer = await stack.enter_async_context(FactWriter(settings, decoder.codec))
+        await follower.open(stack)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(follower.pump(decoder))
+            tasks.create_task(follower.ask())
+            tasks.create_task(_say(uses, writer))
 
 
 class Follower:
@@ -136,4 +155,5 @@ class Follower:
 async def _say(uses: Uses, writer: FactWriter) -> NoReturn:
     while True:
         await asyncio.sleep(SAY_EVERY_S)
-        await uses.say(writer)
+        with suppress(Unavailable):  # it stays due
+            await uses.say(writer)
