@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from infra.health import Health
 from infra.settings import AdmissionSettings
@@ -18,6 +18,11 @@ from schemas.errors import Unavailable
 
 COMPONENT = "appends"
 UNCONFIRMED = Gauge("retrace_appends_unconfirmed", "Commands and facts that Kafka has not confirmed.")
+APPEND_SECONDS = Histogram(
+    "retrace_append_seconds",
+    "Time from handing a command or fact to Kafka to its confirmation.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+)
 WAITING = Gauge("retrace_commands_waiting", "Requests that wait for a decision.")
 REFUSED = Counter("retrace_requests_refused_total", "Requests refused before anything was written, by cause.", ["why"])
 
@@ -51,8 +56,8 @@ class Admission:
             Unavailable: too many wait for Kafka already, or it stands still; nothing was written.
         """
         self._refuse_append()
-        number = next(self._numbers)
-        self._since[number] = self._clock()
+        number, began = next(self._numbers), self._clock()
+        self._since[number] = began
         try:
             yield
         except Unavailable as fault:
@@ -60,6 +65,7 @@ class Admission:
             self._tried_at = self._clock()
             raise
         else:
+            APPEND_SECONDS.observe(self._clock() - began)
             self._confirmed()
         finally:
             del self._since[number]
