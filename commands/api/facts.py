@@ -60,12 +60,12 @@ class Facts:
             try:
                 async with asyncio.timeout(self._settings.admission.confirm_s):
                     return str(await self._writer.append(record, meta))
-            except TimeoutError:
+            except (TimeoutError, Unavailable) as fault:
                 raise Unavailable(
                     f"Kafka did not confirm the fact {meta.id} in time, and may still keep it: send it again with the "
                     "same Idempotency-Key, and it counts once",
                     extra={"command_id": str(meta.id)},
-                ) from None
+                ) from fault
 
     async def _know_item(self, tenant: str, fields: Fields) -> None:
         item_id = fields.get(ITEM)

@@ -58,6 +58,7 @@ def test_sections_come_in_their_own_order() -> None:
         "commands",
         "facts",
         "ingest",
+        "processor",
         "projection",
         "replay",
         "recommend",
