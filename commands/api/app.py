@@ -80,6 +80,15 @@ def _add_bulk(app: FastAPI, settings: Settings, engine: Engine) -> None:
     async def bulk(request: Request) -> Response:
         return await engine.parts.bulk.answer(request, intent_of(request, settings))
 
+    @app.get(
+        "/interactions/bulk/{upload_id:path}",
+        tags=["interactions"],
+        summary="How far a named upload is durable, and so where it goes on",
+        openapi_extra=open_to(*contracts()[InteractionRecorded.AVRO].roles),
+    )
+    async def bulk_progress(request: Request) -> Response:
+        return await engine.parts.bulk.progress(identity_of(request).tenant, request.path_params["upload_id"])
+
 
 def _add_any_command(app: FastAPI, settings: Settings, engine: Engine) -> None:
     @app.post(

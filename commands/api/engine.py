@@ -10,6 +10,8 @@ from aiokafka.errors import KafkaError
 
 from commands.api.admission import Admission
 from commands.api.answering import Answering
+from commands.api.bulk.ledger import TOPIC as UPLOADS
+from commands.api.bulk.ledger import Ledger
 from commands.api.bulk.upload import Bulk
 from commands.api.facts import Facts
 from commands.api.outcomes import Outcomes
@@ -93,16 +95,20 @@ class Engine:
         tail = Tail(settings, self._health, decoder, self._outcomes)
         stack.push_async_callback(tail.stop)
         await tail.start(await _partitions(sender))
+        ledger = await stack.enter_async_context(
+            Ledger(settings, self._health, decoder, writer, tail.asker, await sender.partitions(UPLOADS))
+        )
         contract = contracts()[InteractionRecorded.AVRO]
         admission = Admission(settings.admission, self._health)
         parts = Parts(
             Answering(sender, self._outcomes, admission),
             Facts(settings, writer, tail, admission),
-            Bulk(settings, decoder.codec, bulk_writer, tail, contract),
+            Bulk(settings, decoder.codec, bulk_writer, tail, ledger, contract),
             Status(self._outcomes, pool),
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(tail.run())
+            tasks.create_task(ledger.run())
             tasks.create_task(watch(settings, self._health, tail.asker, tail.any_partition))
             await tail.catch_up()
             self._health.ok("tail")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from commands.api.bulk.naming import OFFSET, UPLOAD_ID
 from commands.api.headers import KEY
 from commands.api.shape import Shape, field_shape, shape_of
 from infra.http import PROBLEM_BASE, PROBLEM_JSON
@@ -57,6 +58,7 @@ PROBLEMS: Mapping[int, tuple[str, str, str]] = {
     401: ("No key was sent, or it does not open.", "key_missing", "no key was sent: send Authorization: Bearer KEY"),
     403: ("The key has no role that this takes.", "role_missing", "this takes the role engineer, and shop has product"),
     404: ("What the command is about does not exist.", "unknown_user", "there is no user 'ana': register it first"),
+    408: ("Nothing came for a minute.", "upload_stalled", "nothing came for 60 s: ask how far the upload is"),
     409: (
         "The rules say no, or the same Idempotency-Key is being worked on.",
         "already_registered",
@@ -153,6 +155,22 @@ SCHEMAS: Mapping[str, Shape] = {
         },
         "required": ["accepted", "refused", "problems", "positions"],
     },
+    "UploadProgress": {
+        "type": "object",
+        "description": "How far an upload is durable; a client goes on at `confirmed_bytes`, or sends all of it again.",
+        "properties": {
+            "upload_id": TEXT,
+            "state": {"enum": ["running", "interrupted", "complete"]},
+            "confirmed_bytes": NUMBER,
+            "confirmed_lines": NUMBER,
+            "accepted": NUMBER,
+            "refused": NUMBER,
+            "problems": {"type": "array", "items": {"type": "object"}},
+            "positions": {"type": "array", "items": POSITION},
+            "updated_at": {"type": ["string", "null"], "format": "date-time"},
+        },
+        "required": ["upload_id", "state", "confirmed_bytes", "confirmed_lines", "accepted", "refused"],
+    },
     "Recorded": {
         "type": "object",
         "description": "Where a fact stands.",
@@ -178,6 +196,18 @@ UPLOAD_EXAMPLE = {
     "refused": 1,
     "problems": [{"line": 2, "code": "unknown_item", "pointer": "/item_id", "detail": "is not in the catalogue"}],
     "positions": ["interactions/0/50211"],
+}
+
+PROGRESS_EXAMPLE = {
+    "upload_id": "ratings-2026-03",
+    "state": "interrupted",
+    "confirmed_bytes": 2611200,
+    "confirmed_lines": 20000,
+    "accepted": 19999,
+    "refused": 1,
+    "problems": [{"line": 2, "code": "unknown_item", "pointer": "/item_id", "detail": "is not in the catalogue"}],
+    "positions": ["interactions/0/20010"],
+    "updated_at": "2026-03-01T12:00:00Z",
 }
 
 KEPT = ("tags", "summary", "operationId", "parameters", "security", "x-roles")
@@ -232,15 +262,37 @@ def bulk() -> Shape:
     content = {
         "application/x-ndjson": {"schema": TEXT, "example": ndjson},
         "text/csv": {"schema": TEXT, "example": lines},
+        "application/avro": {"schema": {"type": "string", "format": "binary"}},
     }
+    resumable = [
+        _header("Upload-Id", "Names the upload, so that it can be resumed; else the Idempotency-Key does.", UPLOAD_ID),
+        _header("Upload-Offset", "Byte of the content that the body begins with; absent: its beginning.", OFFSET),
+        _header("Upload-Complete", "`?0`: the content goes on in a later request.", r"^[?][01]$"),
+    ]
     return {
-        "parameters": [{"name": name, "in": "header", **HEADERS[name]} for name in ALWAYS],
+        "parameters": [*({"name": name, "in": "header", **HEADERS[name]} for name in ALWAYS), *resumable],
         "requestBody": {"required": True, "content": content},
         "responses": {
             "200": answer("Good lines are on record.", ref("Upload"), UPLOAD_EXAMPLE, ["X-Position"]),
-            **problems(400, 413, 415, 422, 503),
+            **problems(400, 408, 409, 413, 415, 422, 503),
         },
     }
+
+
+def bulk_progress() -> Shape:
+    """The operation that tells how far an upload is."""
+    upload_id = {"name": "upload_id", "in": "path", "required": True, "example": "ratings-2026-03"}
+    return {
+        "parameters": [{**upload_id, "schema": {"type": "string", "pattern": UPLOAD_ID}}],
+        "responses": {
+            "200": answer("What is confirmed.", ref("UploadProgress"), PROGRESS_EXAMPLE),
+            **problems(400, 404, 503),
+        },
+    }
+
+
+def _header(name: str, text: str, pattern: str) -> Shape:
+    return {"name": name, "in": "header", "description": text, "schema": {"type": "string", "pattern": pattern}}
 
 
 def status() -> Shape:
@@ -260,6 +312,7 @@ def operations() -> Mapping[tuple[str, str], Shape]:
     return {
         **{(path, method.lower()): described for (method, path), described in routed.items()},
         ("/interactions/bulk", "post"): bulk(),
+        ("/interactions/bulk/{upload_id}", "get"): bulk_progress(),
         ("/commands", "post"): any_command(),
         ("/commands/{command_id}", "get"): status(),
     }
@@ -339,7 +392,7 @@ def _decided(*without: int) -> Shape:
     return {
         "200": answer("It is decided and on record.", ref("Outcome"), OUTCOME_EXAMPLE, headers),
         "202": answer("It is on record.", ref("Pending"), PENDING_EXAMPLE, ["Location", "Preference-Applied"]),
-        **problems(*(status for status in PROBLEMS if status not in without)),
+        **problems(*(status for status in PROBLEMS if status not in (408, *without))),
     }
 
 

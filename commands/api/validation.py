@@ -260,7 +260,9 @@ def _within(inner: Check, step: str | int, value: Any) -> Any:
 
 
 def _timestamp(value: Any) -> datetime:
-    """ISO 8601 with an offset from UTC, or seconds since 1970."""
+    """ISO 8601 with an offset from UTC, or seconds since 1970; JSON has no times, what has read others may give one."""
+    if type(value) is datetime:
+        return value
     if type(value) is str:
         try:
             moment = datetime.fromisoformat(value)

@@ -13,6 +13,9 @@ from schemas.position import Position
 IN_FLIGHT = 40_000
 """Records that one upload may have under way; bounds its memory and the time a stop takes."""
 
+ALL_IN_FLIGHT = 80_000
+"""Records that all uploads of a process together may have under way."""
+
 PAUSE_S = 0.002
 
 
@@ -44,11 +47,36 @@ class BulkWriter:
         await asyncio.to_thread(self._producer.flush, 10)
 
 
+class Batch:
+    """Records of an upload that become durable together, as far as anybody asks.
+
+    Attributes:
+        waiting: records that are not durable.
+        fault: why one of them will not be.
+        last: offset of the last record in each partition.
+    """
+
+    __slots__ = ("fault", "last", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.fault: KafkaError | None = None
+        self.last: dict[int, int] = {}
+
+    def delivered(self, fault: KafkaError | None, message: Message) -> None:
+        """What the producer calls for each record."""
+        if fault is not None:
+            self.fault = fault
+            return
+        self.waiting -= 1
+        self.last[message.partition() or 0] = message.offset() or 0
+
+
 class Upload:
     """One stream of facts.
 
     Attributes:
-        confirmed: records that are durable.
+        sent: records handed over.
     """
 
     def __init__(self, settings: Settings, producer: Producer, topic: str) -> None:
@@ -56,16 +84,29 @@ class Upload:
         self._producer = producer
         self._topic = topic
         self._physical = physical(settings, topic)
-        self._sent = 0
-        self._failed = 0
-        self._fault: KafkaError | None = None
+        self._batch = Batch()
+        self._earlier: list[Batch] = []
         self._last: dict[int, int] = {}
-        self.confirmed = 0
+        self.sent = 0
+
+    @property
+    def confirmed(self) -> int:
+        """Records that are durable."""
+        return self.sent - self._waiting
 
     @property
     def positions(self) -> list[Position]:
         """Where the last record of each partition stands."""
-        return [Position(self._topic, partition, offset) for partition, offset in sorted(self._last.items())]
+        last = dict(self._last)
+        for batch in (*self._earlier, self._batch):
+            last |= {part: max(offset, last.get(part, -1)) for part, offset in batch.last.items()}
+        return [Position(self._topic, partition, offset) for partition, offset in sorted(last.items())]
+
+    def batch(self) -> Batch:
+        """Close the batch: whatever is sent from now on is not of it."""
+        closed, self._batch = self._batch, Batch()
+        self._earlier.append(closed)
+        return closed
 
     def send(self, key: str, value: bytes, headers: list[tuple[str, str | bytes | None]]) -> None:
         """Hand over one record; call `room` between bursts.
@@ -73,11 +114,13 @@ class Upload:
         Raises:
             Unavailable: the producer takes no more.
         """
+        batch = self._batch
         try:
-            self._producer.produce(self._physical, value, key, headers=headers, on_delivery=self._delivered)
+            self._producer.produce(self._physical, value, key, headers=headers, on_delivery=batch.delivered)
         except (BufferError, KafkaException) as fault:
             raise self._away(fault) from fault
-        self._sent += 1
+        batch.waiting += 1
+        self.sent += 1
 
     async def room(self) -> None:
         """Wait until the upload may hand over more.
@@ -85,7 +128,11 @@ class Upload:
         Raises:
             Unavailable: a record was not confirmed in time.
         """
+        await asyncio.sleep(0)  # let other requests have a turn
         await self._until(IN_FLIGHT)
+        while len(self._producer) > ALL_IN_FLIGHT:
+            await asyncio.sleep(PAUSE_S)
+            self._producer.poll(0)
 
     async def finish(self) -> None:
         """Wait until every record is durable.
@@ -95,25 +142,29 @@ class Upload:
         """
         await self._until(0)
 
+    @property
+    def _waiting(self) -> int:
+        return self._batch.waiting + sum(batch.waiting for batch in self._earlier)
+
     async def _until(self, most: int) -> None:
         self._producer.poll(0)
-        while self._sent - self.confirmed - self._failed > most:
+        while self._waiting > most:
+            self._check()
             await asyncio.sleep(PAUSE_S)
             self._producer.poll(0)
-        if self._fault is not None:
-            raise self._away(self._fault)
+        self._check()
 
-    def _delivered(self, fault: KafkaError | None, message: Message) -> None:
-        if fault is not None:
-            self._failed += 1
-            self._fault = fault
-            return
-        self.confirmed += 1
-        self._last[message.partition() or 0] = message.offset() or 0
+    def _check(self) -> None:
+        for batch in (*self._earlier, self._batch):
+            if batch.fault is not None:
+                raise self._away(batch.fault)
+        while self._earlier and not self._earlier[0].waiting:
+            for part, offset in self._earlier.pop(0).last.items():
+                self._last[part] = max(offset, self._last.get(part, -1))
 
     def _away(self, fault: object) -> Unavailable:
         return Unavailable(
             f"Kafka at {self._settings.kafka.bootstrap} did not confirm all of the upload ({fault}): send it again; "
-            "lines with an `id` count once",
+            "lines with an `id`, and all lines of an upload with an Upload-Id, count once",
             extra={"accepted": self.confirmed},
         )
