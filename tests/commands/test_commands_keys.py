@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import sys
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,10 +13,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 
 from infra.access.client import headers_of
+from infra.access.key import parse
 from infra.kafka.consumer import make_consumer
 from infra.kafka.topics import physical
+from infra.settings import HttpSettings, child_environment
 
 from .conftest import Answer, WriteSide
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 async def made(write_side: WriteSide, *roles: str, **more: Any) -> dict[str, Any]:
@@ -203,3 +209,32 @@ async def test_the_use_of_a_key_is_put_on_record(write_side: WriteSide) -> None:
         await register(write_side, key["key"])
     await asyncio.sleep(1.5)
     assert said.count(key["key_id"].encode()) == (await everything(write_side, "usage")).count(key["key_id"].encode())
+
+
+async def test_keys_are_handled_from_the_command_line(write_side: WriteSide) -> None:
+    """The key alone stands on standard output, so that it can be piped into a secret store."""
+
+    async def retrace(*words: str) -> tuple[int, str, str]:
+        port = int(write_side.url.rpartition(":")[2])
+        settings = write_side.settings.model_copy(update={"commands": HttpSettings(port=port)})
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "console", "keys", *words),
+            env=child_environment(settings) | {"PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        told, warned = await process.communicate()
+        return process.returncode or 0, told.decode(), warned.decode()
+
+    status, told, warned = await retrace("create", "shop", "--role", "product", "--expires-days", "1")
+    assert (status, len(told.splitlines())) == (0, 1), warned
+    key = parse(told.strip())
+    await becomes(write_side, key.text, "ok")
+    _, rotated, _ = await retrace("rotate", key.id, "--grace-s", "0")
+    await becomes(write_side, key.text, "rotated_key")
+    await becomes(write_side, parse(rotated.strip()).text, "ok")
+    assert (await retrace("revoke", key.id))[0] == 0
+    await becomes(write_side, parse(rotated.strip()).text, "revoked_key")
+    status, told, warned = await retrace("create", "shop", "--role", "baker")
+    assert (status, told) == (1, "")
+    assert "there is no role 'baker'" in warned
