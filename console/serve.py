@@ -23,6 +23,7 @@ HTTP_ROLES = {
 }
 WORKER_ROLES = {
     "processor": "commands.processor.worker",
+    "scheduler": "commands.scheduler.worker",
     "projector": "projections.runner",
     "trainer": "inference.training",
     "deployer": "inference.deployer",

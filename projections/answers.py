@@ -46,6 +46,24 @@ class KeyOnRecord(BaseModel):
     last_used_at: datetime | None = Field(description="put on record every few minutes at most")
 
 
+class ScheduleOnRecord(BaseModel):
+    """A command that is sent later, or was."""
+
+    schedule_id: str
+    status: Literal["pending", "cancelled", "fired", "sent", "failed"] = Field(
+        description="fired: it will be sent, for good; sent: it is on its topic, `command_id` tells what became of it"
+    )
+    due_at: datetime
+    revision: int = Field(description="how often the time was set")
+    command_type: str
+    data: Any = Field(description="fields of the command")
+    scheduled_by: str
+    scheduled_at: datetime
+    command_id: str | None = Field(description="of the command that was sent")
+    reason: str | None = Field(description="why it was cancelled or could not be sent")
+    updated_at: datetime
+
+
 class HistoryEntry(BaseModel):
     """One interaction."""
 

@@ -17,10 +17,10 @@ from infra.health import Health
 from infra.postgres import make_pool
 from infra.settings import Settings
 from projections.readmodels import ReadModels
-from projections.routes import access, audit, items, models, operations, people
+from projections.routes import access, audit, items, models, operations, people, schedules
 from projections.runner import declared
 
-ROUTES = (people.routes, items.routes, models.routes, audit.routes, operations.routes, access.routes)
+ROUTES = (people.routes, items.routes, models.routes, audit.routes, operations.routes, access.routes, schedules.routes)
 
 DESCRIPTION = """The read side of Retrace. Read models are folds of the log: they lag behind it by milliseconds.
 

@@ -76,6 +76,12 @@ class Contract:
         """Fields as a caller might send them; empty when there are none."""
         return dict(self.schema.get("example", {}))
 
+    @property
+    def carries(self) -> tuple[str, str] | None:
+        """Fields that hold the type and the fields of another command, which is sent later; None when it has none."""
+        carried = self.schema.get("carries")
+        return None if carried is None else (carried["type"], carried["fields"])
+
     @cached_property
     def roles(self) -> frozenset[str]:
         """Who may send it, beside an admin; empty for what nobody sends."""

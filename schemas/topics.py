@@ -32,8 +32,8 @@ class Topic:
         return self.name + COMMANDS_SUFFIX
 
 
-DECIDED = ("profiles", "catalog", "models", "deployments", "access")
-FACTS = ("interactions", "decisions", "features", "usage", "dead-letters")
+DECIDED = ("profiles", "catalog", "models", "deployments", "access", "schedules")
+FACTS = ("interactions", "decisions", "features", "usage", "uploads", "dead-letters")
 
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {name: Topic(name, "decided") for name in DECIDED}

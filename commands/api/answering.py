@@ -8,12 +8,14 @@ import orjson
 from fastapi import Request, Response
 
 from commands.api.admission import Admission
+from commands.api.carried import check_carried
 from commands.api.identity import fingerprint_of
 from commands.api.outcomes import Outcome, Outcomes
 from commands.api.repeats import REPLAYED, in_progress, reused
 from commands.api.request import Intent
 from commands.api.sender import CommandSender
 from commands.api.validation import Fields, generated, validator
+from infra.access.route import identity_of
 from infra.http import problem_response
 from schemas.codec import Record, from_fields
 from schemas.contracts import Contract
@@ -34,11 +36,13 @@ class Answering:
 
         Raises:
             Invalid: a field is wrong, or the Idempotency-Key has been used for something else.
+            Forbidden: a command to be sent later is one that the caller may not send.
             Rejected: a request with the same Idempotency-Key is being worked on.
             Unavailable: Kafka is away or too slow; nothing was accepted silently.
             TimedOut: no decision came in time; it may still come.
         """
         fields = filled(contract, validator(contract.full_name)(given), intent.command_id)
+        check_carried(contract, fields, identity_of(request))
         fingerprint = fingerprint_of(contract.full_name, fields)
         known = self._outcomes.known(intent.command_id)
         if known is not None:

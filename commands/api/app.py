@@ -3,17 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
 import orjson
 from fastapi import FastAPI, Request, Response
 
+from commands.api.carried import contract_named
 from commands.api.engine import Engine
 from commands.api.headers import preferences
 from commands.api.keys import add_key_routes
-from commands.api.openapi import COMMANDS as EVERY_COMMAND
 from commands.api.openapi import complete
 from commands.api.request import intent_of, json_body
 from commands.api.routes import add_route, merged
@@ -26,7 +25,6 @@ from schemas.contracts import Contract, contracts
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 
-COMMANDS = {contract.name: contract for contract in EVERY_COMMAND}
 ROUTED = [contract for contract in contracts().values() if contract.http is not None]
 
 
@@ -124,10 +122,4 @@ def typed(body: Any) -> tuple[Contract, Any]:
     """
     if type(body) is not dict or not isinstance(body.get("type"), str) or set(body) - {"type", "data"}:
         raise Invalid('send {"type": "StartTraining", "data": {...}}', code="bad_command")
-    name = body["type"].rpartition(".")[2]
-    contract = COMMANDS.get(name)
-    if contract is None or body["type"] not in (name, contract.full_name):
-        near = get_close_matches(name, COMMANDS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(COMMANDS)}"
-        raise Invalid(f"there is no command '{body['type'][:100]}': {hint}", code="unknown_command_type")
-    return contract, body.get("data", {})
+    return contract_named(body["type"]), body.get("data", {})

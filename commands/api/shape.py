@@ -32,7 +32,7 @@ def shape_of(contract: Contract, without: Sequence[str] = ()) -> Shape:
 
 def field_shape(field: Mapping[str, Any]) -> Shape:
     """One field, its limits, default and doc included."""
-    shape = _shape(field["type"], {name: field[name] for name in LIMITS if name in field})
+    shape = {} if field.get("json") else _shape(field["type"], {name: field[name] for name in LIMITS if name in field})
     shape["description"] = field["doc"]
     if "default" in field:
         shape["default"] = field["default"]

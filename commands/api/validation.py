@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeAlias
 
+import orjson
+
 from schemas.contracts import Contract, contracts
 from schemas.errors import Invalid
 
@@ -125,6 +127,8 @@ def generated(contract: Contract) -> frozenset[str]:
 
 def check_of(field: Mapping[str, Any]) -> Check:
     """The check of one field, its limits included."""
+    if field.get("json"):
+        return _json(field)
     return _check(field["type"], field)
 
 
@@ -171,6 +175,19 @@ def _string(limits: Mapping[str, Any]) -> Check:
         if pattern is not None and not pattern.search(value):
             raise Fault(f"must match {pattern.pattern}")
         return value
+
+    return check
+
+
+def _json(limits: Mapping[str, Any]) -> Check:
+    """Any JSON, kept as text."""
+    longest = limits.get("maxLength", math.inf)
+
+    def check(value: Any) -> str:
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+        if len(text) > longest:
+            raise Fault(f"must have at most {longest} characters as JSON, not {len(text)}")
+        return text
 
     return check
 

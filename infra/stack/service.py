@@ -38,6 +38,7 @@ ROLES = (
     Role("registry", api=True, health="/subjects", after=("kafka",)),
     Role("commands", api=True),
     Role("processor"),
+    Role("scheduler"),
     Role("queries", api=True),
     Role("projector"),
     Role("serving", api=True),

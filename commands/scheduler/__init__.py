@@ -1,0 +1,1 @@
+"""The role `scheduler`: sends the commands whose time has come."""
