@@ -22,7 +22,7 @@ AVRO_FOLDER = Path(__file__).parent / "avro"
 
 @dataclass(frozen=True)
 class Contract:
-    """One `.avsc` file.
+    """One record of an `.avsc` file.
 
     Attributes:
         schema: the file as it is, ready for an Avro library.
@@ -119,10 +119,16 @@ class Contract:
 
 
 def read(folder: Path) -> Iterator[Contract]:
-    """Every contract below `folder`, in the order of the paths."""
+    """Every contract below `folder`, in the order of the paths.
+
+    A file holds one record, or an array of them (in Avro's terms a union); it lies in the folder of its context, or is
+    all of its context and named like it.
+    """
     for path in sorted(folder.rglob("*.avsc")):
-        context = path.relative_to(folder).parts[0]
-        yield Contract(MappingProxyType(json.loads(path.read_text())), context)
+        context = path.relative_to(folder).with_suffix("").parts[0]
+        held = json.loads(path.read_text())
+        for schema in held if isinstance(held, list) else [held]:
+            yield Contract(MappingProxyType(schema), context)
 
 
 def check_roles(contract: Contract) -> Contract:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from schemas.contracts import contracts
+
 COMMANDS_SUFFIX = ".commands"
 
 
@@ -32,8 +34,9 @@ class Topic:
         return self.name + COMMANDS_SUFFIX
 
 
-DECIDED = ("profiles", "catalog", "models", "deployments", "access", "schedules")
-FACTS = ("interactions", "decisions", "features", "usage", "uploads", "dead-letters")
+DECIDED = tuple(dict.fromkeys(c.topic for c in contracts().values() if c.kind == "command" and c.topic is not None))
+"""Those that any contract names for a command; the events beside them are decided."""
+FACTS = tuple(dict.fromkeys(c.topic for c in contracts().values() if c.topic is not None and c.topic not in DECIDED))
 
 TOPICS: Mapping[str, Topic] = MappingProxyType(
     {name: Topic(name, "decided") for name in DECIDED}
