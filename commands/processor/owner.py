@@ -87,6 +87,7 @@ class Owner:
 
     def __post_init__(self) -> None:
         self._recalled = False
+        self._damage = ""
         self._task: asyncio.Task[NoReturn] | None = None
         self._flowing = False
         self._name = f"{self.aggregate.topic}/{self.partition}"
@@ -114,7 +115,7 @@ class Owner:
             try:
                 await self._converse()
             except Damaged as damage:
-                await self.memory.throw_away(str(damage))
+                self._damage = str(damage)
             except Problem as problem:
                 self.health.failed(self._name, f"{problem.code}: {problem.detail}")
                 logger.error("partition stopped", partition=self._name, code=problem.code, detail=problem.detail)
@@ -127,6 +128,9 @@ class Owner:
             await asyncio.sleep(pause_s)
 
     async def _converse(self) -> NoReturn:
+        if self._damage:
+            await self.memory.throw_away(self._damage)
+            self._damage = ""
         if not self._recalled:
             self.health.failed(self._name, "opening its snapshot")
             await self.memory.recall(self.log, self.decoder)

@@ -146,7 +146,8 @@ class Snapshot:
     """A file that is open: one connection reads, and another writes, which may be in a thread of its own.
 
     Args:
-        place: a claimed file.
+        folder: of the file.
+        name: of the file, as for `claim`.
         stamp: from `commands.processor.stamp`.
         states: from `state_decoder`.
 
@@ -155,24 +156,27 @@ class Snapshot:
         Unwritable: by `save`.
     """
 
-    def __init__(self, place: Place, stamp: str, states: States) -> None:
-        self._place = place
+    def __init__(self, folder: Path, name: str, stamp: str, states: States) -> None:
+        self._folder, self._name = folder, name
         self._stamp = stamp
         self._encoder = msgspec.msgpack.Encoder()
         self._states = states
         self._answers = msgspec.msgpack.Decoder(Answer)
+        self._place: Place | None = None
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._is_empty = True
 
     def checkpoint(self) -> Checkpoint | None:
-        """Open the file; None when there is nothing in it yet.
+        """Claim and open the file; None when there is nothing in it yet.
 
         Raises:
             Damaged: what is there was made by other code, or is no such file.
+            OSError: there is no room for a file.
         """
+        place = self._place or claim(self._folder, self._name)
         with _damage():
-            self._open()
+            self._open(place)
             rows = self._read("SELECT stamp, next_command, last_offset, mark FROM checkpoint")
             if not rows:
                 return None
@@ -223,26 +227,28 @@ class Snapshot:
         """
         self._disconnect()
         self._is_empty = True
-        path = self._place.path
+        place = self._place or claim(self._folder, self._name)
         try:
             with _damage():
-                for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
-                    file.unlink(missing_ok=True)
-                self._open()
+                for end in ("", "-wal", "-shm", "-journal"):
+                    place.path.with_name(place.path.name + end).unlink(missing_ok=True)
+                self._open(place)
         except Damaged as damage:
-            logger.warning("snapshot will not outlive the process", file=path.name, cause=str(damage))
+            logger.warning("snapshot will not outlive the process", name=self._name, cause=str(damage))
             self.close()
-            self._place = fleeting(path.stem)
-            self._open()
+            self._open(fleeting(self._name))
 
     def close(self) -> None:
         """Close the file and let others have it."""
         self._disconnect()
-        self._place.release()
+        place, self._place = self._place, None
+        if place is not None:
+            place.release()
 
-    def _open(self) -> None:
+    def _open(self, place: Place) -> None:
+        self._place = place
         if self._reader is None:
-            self._reader, self._writer = (sqlite3.connect(self._place.path, check_same_thread=False) for _ in range(2))
+            self._reader, self._writer = (sqlite3.connect(place.path, check_same_thread=False) for _ in range(2))
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = NORMAL")
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")  # it is done after each transaction, outside of it

@@ -20,7 +20,7 @@ from commands.aggregate import Aggregate
 from commands.processor.catchup import catch_up
 from commands.processor.memory import Limits, Memory
 from commands.processor.owner import Owner
-from commands.processor.snapshot import Snapshot, claim, state_decoder
+from commands.processor.snapshot import Snapshot, state_decoder
 from commands.processor.stamp import stamp_of, state_type
 from infra.discover import discover
 from infra.health import Health
@@ -152,7 +152,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
     def _memory(self, name: str, partition: int) -> Memory:
         aggregate, settings = self._aggregates[name], self._settings.processor
         file = physical(self._settings, f"{name}-{partition}")
-        snapshot = Snapshot(claim(self._settings.snapshots, file), self._stamps[name], self._states[name])
+        snapshot = Snapshot(self._settings.snapshots, file, self._stamps[name], self._states[name])
         limits = Limits(settings.aggregates, settings.answers, settings.snapshot_s)
         return Memory(aggregate, partition, self._decoder.codec, snapshot, limits)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from commands.aggregates.user import AGGREGATE
 from commands.processor.catchup import HEADERS, catch_up, fold, prepare
 from commands.processor.memory import Limits, Memory
-from commands.processor.snapshot import Snapshot, claim, state_decoder
+from commands.processor.snapshot import Snapshot, state_decoder
 from commands.processor.stamp import state_type
 from commands.protocol.group import Group
 from commands.protocol.log import MemoryLog
@@ -104,7 +104,7 @@ def one_by_one(log: MemoryLog) -> PartitionState:
 
 def memory_in(folder: Path, codec: Codec, limits: Limits) -> Memory:
     """A memory that has not read anything."""
-    snapshot = Snapshot(claim(folder, "profiles-0"), "", state_decoder("user", state_type(AGGREGATE)))
+    snapshot = Snapshot(folder, "profiles-0", "", state_decoder("user", state_type(AGGREGATE)))
     assert snapshot.checkpoint() is None
     return Memory(AGGREGATE, 0, codec, snapshot, limits)
 

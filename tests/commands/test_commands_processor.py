@@ -5,10 +5,11 @@ import contextlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +22,7 @@ from commands.api.sender import CommandSender
 from commands.processor import worker
 from commands.processor.memory import Limits, Memory
 from commands.processor.owner import Owner
-from commands.processor.snapshot import Snapshot, claim, state_decoder
+from commands.processor.snapshot import Snapshot, state_decoder
 from infra.health import Health
 from infra.kafka.append import Entry, Landed
 from infra.kafka.connect import aiokafka_options
@@ -101,7 +102,7 @@ async def owner(settings: Settings, decoder: Decoder, letters: Letters) -> Async
     """An owner of profiles/0, with a connection of its own as a process of its own would have."""
     async with batch_producer(settings) as producer:
         log = KafkaLog(settings, producer, TOPICS["profiles"], 0)
-        snapshot = Snapshot(claim(settings.snapshots, "profiles-0"), "", state_decoder("user", User))
+        snapshot = Snapshot(settings.snapshots, "profiles-0", "", state_decoder("user", User))
         memory = Memory(AGGREGATE, 0, decoder.codec, snapshot, Limits(10, 10, 1))
         mine = Owner(AGGREGATE, 0, log, decoder, letters, Health("test"), Open(), memory)
         mine.start()
@@ -171,8 +172,29 @@ async def test_a_killed_processor_loses_and_repeats_nothing(one_partition: Setti
     assert sorted(registered) == sorted(["first", *(f"u{number}" for number in range(300))])
 
 
-async def test_a_killed_processor_goes_on_from_its_snapshot(one_partition: Settings) -> None:
-    """What the snapshot lacks is in the log; what it has need not be read again."""
+def garble(folder: Path) -> None:
+    """A disk that forgot."""
+    for path in folder.glob("*profiles-0.*.sqlite"):
+        path.write_bytes(b"garbage" * 1000)
+
+
+def exchange(folder: Path) -> None:
+    """The file of another topic under the name of this one; nothing has happened to that topic."""
+    for path in folder.glob("*profiles-0.*.sqlite*"):
+        path.unlink()
+    for path in folder.glob("*catalog-0.*.sqlite*"):
+        path.rename(path.with_name(path.name.replace("catalog", "profiles")))
+
+
+def leave(folder: Path) -> None:
+    """Nothing happens to it."""
+
+
+@pytest.mark.parametrize("damage", [leave, garble, exchange])
+async def test_a_killed_processor_goes_on_from_its_snapshot(
+    one_partition: Settings, damage: Callable[[Path], None]
+) -> None:
+    """What the snapshot lacks is in the log; what it has need not be read again, if it is the right one."""
     quick = one_partition.processor.model_copy(update={"snapshot_s": 0.01, "aggregates": 5, "answers": 5})
     settings = one_partition.model_copy(update={"processor": quick})
     decoder = await open_decoder(settings)
@@ -187,14 +209,16 @@ async def test_a_killed_processor_goes_on_from_its_snapshot(one_partition: Setti
         finally:
             process.kill()
             process.wait()
+        damage(settings.snapshots)
         with capture_logs() as logs:
             async with running(settings):
                 for number in range(50):
                     await sender.send(*chosen(f"u{number}"))
                 records = await until_answered(settings, "profiles", 101)
     opened = [line["offset"] for line in logs if line["event"] == "snapshot opened" and line["topic"] == "profiles"]
-    assert [0 < offset <= 51 for offset in opened] == [True]
-    assert not any(line["event"] == "snapshot thrown away" for line in logs)
+    thrown_away = [line for line in logs if line["event"] == "snapshot thrown away" and line["topic"] == "profiles"]
+    assert [0 < offset <= 51 for offset in opened] == ([True] if damage is leave else [])
+    assert len(thrown_away) == (damage is garble)
     types = Counter(Meta.of(raw.headers).type.rpartition(".")[2] for raw in records if raw.counts)
     assert types == {"UserRegistered": 51, "CommandRepeated": 50}
     events = [recorded.event for raw in records if (recorded := decoder.decode(raw)) is not None]

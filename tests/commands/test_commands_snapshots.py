@@ -37,7 +37,7 @@ TINY = Limits(aggregates=1, answers=2, snapshot_s=1e9)
 
 def opened(folder: Path, stamp: str = "today", limits: Limits = TINY) -> tuple[Memory, Snapshot]:
     """The memory of a process that has just started, and the file below it."""
-    snapshot = Snapshot(claim(folder, "models-0"), stamp, STATES)
+    snapshot = Snapshot(folder, "models-0", stamp, STATES)
     return Memory(AGGREGATE, 0, CODEC, snapshot, limits), snapshot
 
 

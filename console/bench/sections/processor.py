@@ -19,7 +19,7 @@ from commands.processor import worker
 from commands.processor.catchup import catch_up
 from commands.processor.memory import Limits, Memory
 from commands.processor.owner import DECIDED
-from commands.processor.snapshot import Snapshot, claim, state_decoder
+from commands.processor.snapshot import Snapshot, state_decoder
 from commands.processor.stamp import stamp_of, state_type
 from commands.protocol.writer import Read, write
 from console.bench import synthetic
@@ -195,7 +195,7 @@ async def _restored(settings: Settings, decoder: Decoder, folder: Path, partitio
 
 def _memory(codec: Codec, folder: Path, partition: int) -> Memory:
     states = state_decoder(AGGREGATE.name, state_type(AGGREGATE))
-    snapshot = Snapshot(claim(folder, f"{AGGREGATE.topic}-{partition}"), stamp_of(AGGREGATE), states)
+    snapshot = Snapshot(folder, f"{AGGREGATE.topic}-{partition}", stamp_of(AGGREGATE), states)
     return Memory(AGGREGATE, partition, codec, snapshot, Limits(100_000, 200_000, 1e9))
 
 
