@@ -3,34 +3,29 @@
 import asyncio
 import random
 import signal
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from aiokafka import AIOKafkaProducer
 
 from console.faults.check import Violation, check_history
 from console.faults.clients import Clients
 from console.faults.history import Effect, Operation, write_history
-from console.faults.proxy import MISHAPS, Proxy
+from console.faults.log import profiles
+from console.faults.proxy import MISHAPS, Mishap, Proxy, Target
 from console.faults.watch import Watch
 from console.faults.workers import Worker
 from infra.access.client import headers_of
-from infra.kafka.decided import KafkaLog, batch_producer
-from infra.kafka.records import Raw
-from infra.registry.enlist import open_decoder
 from infra.settings import Settings, StackSettings
 from infra.stack.ports import Ports
 from infra.stack.stack import Stack
-from schemas.envelope import Recorded
 from schemas.errors import Unavailable
-from schemas.profiles import PreferencesChanged, UserRegistered
-from schemas.topics import TOPICS
 
-KINDS = ("kill a processor", "pause a processor", "kill the broker", "cut every connection", *MISHAPS)
-PAUSE_S = 9.0
-"""Longer than the session timeout: by then another processor owns the partitions."""
+DEAD_OWNER = "a dead owner's request arrives"
+KINDS = ("kill a processor", "pause a processor", "kill the broker", "cut every connection", DEAD_OWNER, *MISHAPS[:-1])
+PAUSE_S = 7.0
+"""Longer than the session timeout; the pause goes on until others own every partition."""
 RECOVERY_S = 120.0
 SERVERS = ("kafka", "registry", "commands")
 HISTORY = "history.ndjson"
@@ -68,18 +63,22 @@ class Report:
     """What came of it.
 
     Attributes:
-        void: records that reached the log and do not count.
+        effects: what every record of the log says, the void ones too.
         seen: what the services said to be wrong, by fault.
-        in_doubt: batches that were void or not acknowledged, as the processors counted them, by why.
+        counted: batches that were overtaken, unknown or slow, as the processors counted them.
     """
 
     operations: list[Operation] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
-    void: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     seen: dict[str, set[str]] = field(default_factory=dict)
-    in_doubt: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def void(self) -> int:
+        """Records that reached the log and do not count."""
+        return sum(not effect.counts for effect in self.effects)
 
 
 async def run_campaign(plan: Plan, folder: Path, say: Say) -> Report:
@@ -113,7 +112,6 @@ class Campaign:
         self._random = random.Random(plan.seed)
         self._clients = Clients(settings.commands.url, headers_of(settings), plan.users, self._random)
         self._workers = [Worker(settings, stack.data_dir / f"processor-{n}") for n in range(plan.processors)]
-        self._resuming: set[asyncio.Task[None]] = set()
         self._fault = "no fault"
         self._done = False
         self._report = Report(operations=self._clients.operations)
@@ -146,12 +144,13 @@ class Campaign:
     async def _break_things(self) -> None:
         for number, kind in enumerate(self._plan.kinds(), 1):
             self._fault = kind
-            self._say(f"{number}/{self._plan.faults} {kind}; {self._clients.decided} commands decided so far")
+            so_far = f"{self._clients.decided} commands decided so far"
+            self._say(f"{time.strftime('%H:%M:%S')} {number}/{self._plan.faults} {kind}; {so_far}")
             await self._apply(kind)
             await self._progress(self._plan.settle)
+            await self._look_around()
             self._report.faults[kind] += 1
             self._fault = "no fault"
-        await asyncio.gather(*self._resuming)
 
     async def _apply(self, kind: str) -> None:
         match kind:
@@ -161,21 +160,49 @@ class Campaign:
                 await asyncio.sleep(1)
                 worker.start()
             case "pause a processor":
-                worker = self._random.choice(self._workers)
-                worker.signal(signal.SIGSTOP)
-                await asyncio.sleep(PAUSE_S)
-                worker.signal(signal.SIGCONT)
+                await self._pause(self._random.choice(self._workers))
             case "kill the broker":
                 self._stack.kill("kafka")
                 await asyncio.sleep(1)
                 await asyncio.to_thread(self._stack.up, ["kafka"])
             case "cut every connection":
                 self._proxy.cut()
+            case _ if kind == DEAD_OWNER:
+                await self._bury_and_deliver()
             case _:
                 mishap = next(one for one in MISHAPS if one == kind)
-                before = self._proxy.happened[mishap]
-                self._proxy.plan(mishap, times := self._random.randint(1, 4))
-                await self._until(lambda: self._proxy.happened[mishap] >= before + times, f"'{kind}' to happen")
+                await self._meet(mishap, "commands", self._random.randint(1, 2))
+                await self._meet(mishap, "events", self._random.randint(1, 2))
+
+    async def _pause(self, worker: Worker) -> None:
+        """Stop it until others have its partitions and serve them; then it wakes up and does not know."""
+        worker.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(PAUSE_S)
+            partitions = [f"profiles/{number}" for number in range(self._stack.settings.kafka.partitions)]
+            await self._until(lambda: self._watch.own(partitions, besides=worker.name), "others to take over")
+        finally:
+            worker.signal(signal.SIGCONT)
+
+    async def _bury_and_deliver(self) -> None:
+        """Keep batches on their way until every owner is a new one that has written already."""
+        await self._meet("strand request", "events", 2)
+        for worker in self._workers:
+            worker.kill()
+        for worker in self._workers:
+            worker.start()
+        await self._progress(self._plan.settle)
+        await self._proxy.release()
+
+    async def _meet(self, mishap: Mishap, target: Target, times: int) -> None:
+        wanted = self._proxy.happened[mishap, target] + times
+        self._proxy.plan(mishap, target, times)
+        await self._until(lambda: self._proxy.happened[mishap, target] >= wanted, f"'{mishap}' to happen")
+
+    async def _look_around(self) -> None:
+        """Let everybody be looked at once more; a round that is under way may have begun before the fault."""
+        rounds = self._watch.rounds + 2
+        await self._until(lambda: self._watch.rounds >= rounds, "a look at everybody")
 
     async def _progress(self, accepted: int) -> None:
         """Wait until so many more commands were accepted."""
@@ -199,41 +226,10 @@ class Campaign:
         await self._clients.run(self._plan.clients, lambda: self._clients.accepted < target)
 
     async def _look(self) -> None:
-        async for raw, recorded in profiles(self._stack.settings):
-            if recorded is None:
-                self._report.void += 1
-            elif (mark := _mark(recorded.event)) is not None:
-                effect = Effect(mark, raw.key, recorded.meta.version or 0, str(raw.position))
-                self._report.effects.append(effect)
+        """Ask what became of what nobody answered, read the whole log, compare."""
+        await self._clients.ask()
+        self._report.effects = [effect async for effect in profiles(self._stack.settings)]
         self._report.seen = dict(self._watch.seen)
-        for (_, why), count in self._watch.in_doubt.items():
-            self._report.in_doubt[why] += int(count)
-        self._report.violations = check_history(self._report.operations, self._report.effects)
+        self._report.counted = self._watch.counted
         write_history(self._stack.data_dir / HISTORY, self._report.operations, self._report.effects)
-
-
-async def profiles(settings: Settings) -> AsyncIterator[tuple[Raw, Recorded | None]]:
-    """Every record of the topic, with what it says; nothing where it is void."""
-    decoder = await open_decoder(settings)
-    producer: AIOKafkaProducer = batch_producer(settings)
-    for partition in range(settings.kafka.partitions):
-        log = KafkaLog(settings, producer, TOPICS["profiles"], partition)
-        start, at_end = 0, False
-        while not at_end:
-            page = await log.read(start)
-            await decoder.learn(raw for raw in page.records if raw.counts)
-            for raw in page.records:
-                yield raw, decoder.decode(raw)
-            start, at_end = page.next_offset, page.at_end
-        await log.close()
-    await producer.stop()
-
-
-def _mark(event: object) -> str | None:
-    match event:
-        case UserRegistered(name=name):
-            return name
-        case PreferencesChanged(favourite_categories=(mark,)):
-            return mark
-        case _:
-            return None
+        self._report.violations = check_history(self._report.operations, self._report.effects)

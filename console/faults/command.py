@@ -70,8 +70,10 @@ def show(screen: Console, report: Report) -> None:
     screen.print(commands)
     codes = Counter(one.code for one in report.operations if one.outcome == "refused")
     screen.print("refused for: " + ", ".join(f"{code} {times}" for code, times in codes.most_common()))
-    doubt = ", ".join(f"{why} {times}" for why, times in sorted(report.in_doubt.items()))
-    screen.print(f"events {len(report.effects)}, void records {report.void}, batches in doubt: {doubt or 'none'}")
+    again = sum(len(one.again) for one in report.operations)
+    counted = ", ".join(f"{why} {times}" for why, times in sorted(report.counted.items()))
+    screen.print(f"told again {again}, records {len(report.effects)}, of them void {report.void}")
+    screen.print(f"batches, as the processors counted them: {counted or 'none in doubt'}")
     _tell(screen, report.violations)
     screen.print(f"{decided} commands decided, {report.faults.total()} faults, {len(report.violations)} violations")
 

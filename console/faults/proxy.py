@@ -1,8 +1,8 @@
 """A network between Kafka and its clients that can be told to fail, one produce request at a time.
 
 Kafka's protocol is framed: four bytes of length, then a request that begins with its kind, version and correlation id,
-or a response that begins with the correlation id. That is all that has to be understood to hold back, lose or repeat
-exactly a produce request or its acknowledgement.
+or a response that begins with the correlation id. That, and whether a produce request names a topic of commands, is all
+that has to be understood to hold back, lose or repeat exactly a produce request or its acknowledgement.
 
 Source: Apache Kafka protocol guide, "Protocol Primitive Types" and "Request/Response Header".
 """
@@ -18,8 +18,13 @@ HOST = "127.0.0.1"
 PRODUCE = 0
 HEAD = struct.Struct(">hhi")
 LENGTH = struct.Struct(">i")
+NAMES = 200
+"""So many bytes of a produce request hold its header and the name of its first topic."""
 
-Mishap: TypeAlias = Literal["hold request", "lose request", "late request", "repeat request", "hold ack", "lose ack"]
+Target: TypeAlias = Literal["commands", "events"]
+Mishap: TypeAlias = Literal[
+    "hold request", "lose request", "late request", "repeat request", "hold ack", "lose ack", "strand request"
+]
 MISHAPS: tuple[Mishap, ...] = get_args(Mishap)
 
 
@@ -29,16 +34,20 @@ class Proxy:
     Args:
         kafka_port: where Kafka listens now.
         hold_s: how long what is held back is held.
+
+    Attributes:
+        happened: how often each mishap met a request, by its target.
     """
 
     def __init__(self, kafka_port: Callable[[], int], *, hold_s: float = 2.0) -> None:
         self._kafka_port = kafka_port
         self._hold_s = hold_s
-        self._waiting: deque[Mishap] = deque()
+        self._waiting: dict[Target, deque[Mishap]] = {"commands": deque(), "events": deque()}
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._late: set[asyncio.Task[None]] = set()
-        self.happened: Counter[Mishap] = Counter()
+        self._stranded: list[bytes] = []
+        self.happened: Counter[tuple[Mishap, Target]] = Counter()
 
     async def start(self, port: int = 0) -> int:
         """Listen; returns the port."""
@@ -53,14 +62,21 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._connections, *self._late, return_exceptions=True)
 
-    def plan(self, mishap: Mishap, times: int = 1) -> None:
-        """Let this happen to the next produce requests that nothing else is planned for."""
-        self._waiting.extend([mishap] * times)
+    def plan(self, mishap: Mishap, target: Target, times: int = 1) -> None:
+        """Let this happen to the next produce requests of this kind that nothing else is planned for."""
+        self._waiting[target].extend([mishap] * times)
 
     def cut(self) -> None:
         """Break every connection there is."""
         for task in self._connections:
             task.cancel()
+
+    async def release(self) -> int:
+        """Bring what was stranded to Kafka now; returns how many requests that were."""
+        stranded, self._stranded = self._stranded, []
+        for frame in stranded:
+            await self._deliver(frame, 0)
+        return len(stranded)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -86,22 +102,27 @@ class Proxy:
         finally:
             to_kafka.close()
 
-    def next_mishap(self) -> Mishap | None:
+    def next_mishap(self, frame: bytes) -> Mishap | None:
         """What happens to the produce request at hand."""
-        if not self._waiting:
+        target: Target = "commands" if b".commands" in frame[:NAMES] else "events"
+        if not self._waiting[target]:
             return None
-        mishap = self._waiting.popleft()
-        self.happened[mishap] += 1
+        mishap = self._waiting[target].popleft()
+        self.happened[mishap, target] += 1
         return mishap
 
     def deliver_late(self, frame: bytes) -> None:
         """Bring a request to Kafka after its connection is long gone, as a packet that was held up on its way."""
-        task = asyncio.create_task(self._deliver(frame))
+        task = asyncio.create_task(self._deliver(frame, self._hold_s))
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    async def _deliver(self, frame: bytes) -> None:
-        await asyncio.sleep(self._hold_s)
+    def strand(self, frame: bytes) -> None:
+        """Keep a request until `release`."""
+        self._stranded.append(frame)
+
+    async def _deliver(self, frame: bytes, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             reader, writer = await asyncio.open_connection(HOST, self._kafka_port())
             writer.write(frame)
@@ -126,7 +147,7 @@ class Link:
         while True:
             frame = await read_frame(reader)
             kind, _version, correlation = HEAD.unpack_from(frame, LENGTH.size)
-            mishap = self._proxy.next_mishap() if kind == PRODUCE else None
+            mishap = self._proxy.next_mishap(frame) if kind == PRODUCE else None
             match mishap:
                 case "hold request":
                     await asyncio.sleep(self._hold_s)
@@ -135,6 +156,9 @@ class Link:
                 case "late request":
                     self._proxy.deliver_late(frame)
                     raise ConnectionResetError("the request comes late")
+                case "strand request":
+                    self._proxy.strand(frame)
+                    raise ConnectionResetError("the request is stranded")
                 case "repeat request":
                     self._acks[correlation] = mishap
                     self._to_kafka.write(frame)
