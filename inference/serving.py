@@ -28,8 +28,9 @@ from inference.scoring import Scoring
 from inference.store import ArtifactStore
 from inference.triton.repository import triton_name
 from infra.access.gate import Gate
+from infra.access.identity import Identity
 from infra.access.openapi import open_to
-from infra.access.route import guarded
+from infra.access.route import guarded, identity_of
 from infra.health import Health
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed, ScoredItem
@@ -102,7 +103,7 @@ async def recommendations(
     latency_s = time.perf_counter() - started
     SECONDS.labels(outcome.source).observe(latency_s)
     served = _served(outcome, user_id, decision_id, name, limit, latency_s * 1000, parts.recorder.ticket())
-    parts.recorder.put(served, _meta(served, request.state.correlation_id, parts.settings.tenant))
+    parts.recorder.put(served, _meta(served, request.state.correlation_id, identity_of(request)))
     return Response(orjson.dumps(_document(served, parts.routing.world.catalogue.titles)), media_type=JSON)
 
 
@@ -196,15 +197,15 @@ def _served(
     )
 
 
-def _meta(served: RecommendationServed, correlation_id: str, tenant: str) -> Meta:
+def _meta(served: RecommendationServed, correlation_id: str, identity: Identity) -> Meta:
     return Meta(
         id=uuid7(),
         type=served.AVRO,
         source="serving",
         subject=served.user_id,
         time=served.served_at,
-        actor=served.user_id,
-        tenant=tenant,
+        actor=identity.actor,
+        tenant=identity.tenant,
         correlation_id=correlation_id,
     )
 

@@ -36,7 +36,7 @@ class Gate:
         self._any_tenant = any_tenant
         self.ring = KeyRing(settings.access.admin_hash, settings.tenant)
         self._uses = Uses(settings.access.last_use_s, health.service)
-        self._tokens = Tokens(settings.access.jwt, settings.tenant) if settings.access.jwt is not None else None
+        self._tokens = Tokens(settings.access.jwt, settings.tenant, health) if settings.access.jwt is not None else None
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

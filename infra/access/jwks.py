@@ -11,12 +11,17 @@ from contextlib import suppress
 import aiohttp
 import jwt
 import structlog
+from prometheus_client import Counter
 
+from infra.health import Health
 from infra.settings import JwtSettings
 from schemas.errors import Unavailable, Unknown
 
+COMPONENT = "jwks"
 TIMEOUT_S = 5.0
 LARGEST_BYTES = 256 * 1024
+
+FETCHES = Counter("retrace_jwks_fetches_total", "Times that the issuer's keys were fetched.", ["outcome"])
 
 log = structlog.get_logger()
 
@@ -24,13 +29,17 @@ log = structlog.get_logger()
 class Jwks:
     """The keys by their id (`kid`).
 
+    Args:
+        health: told how the last fetch went. A service without the issuer stays ready: API keys open, and known keys.
+
     Attributes:
         fault: why the last fetch failed; empty when it did not.
     """
 
-    def __init__(self, settings: JwtSettings) -> None:
+    def __init__(self, settings: JwtSettings, health: Health) -> None:
         self.fault = ""
         self._settings = settings
+        self._health = health
         self._keys: dict[str, jwt.PyJWK] = {}
         self._tried_at = self._fetched_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -77,11 +86,18 @@ class Jwks:
             try:
                 self._keys = self._usable(await self._document())
             except (aiohttp.ClientError, TimeoutError, ValueError, jwt.PyJWTError) as fault:
-                self.fault = f"{self._settings.jwks_url}: {fault!r}"
-                log.warning("JWKS cannot be had", url=self._settings.jwks_url, cause=repr(fault))
-                return
-            self.fault = ""
-            self._fetched_at = time.monotonic()
+                self._went(f"{self._settings.jwks_url}: {fault!r}")
+            else:
+                self._fetched_at = time.monotonic()
+                self._went("")
+
+    def _went(self, fault: str) -> None:
+        """Say how a fetch went."""
+        self.fault = fault
+        FETCHES.labels("failed" if fault else "fetched").inc()
+        self._health.ok(COMPONENT, f"known keys stay valid, new ones cannot be had: {fault}" if fault else "")
+        if fault:
+            log.warning("JWKS cannot be had", cause=fault)
 
     async def _document(self) -> bytes:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)

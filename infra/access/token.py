@@ -13,6 +13,7 @@ import jwt
 
 from infra.access.identity import Identity
 from infra.access.jwks import Jwks
+from infra.health import Health
 from infra.settings import JwtSettings
 from schemas.errors import Forbidden, Problem, Unknown
 from schemas.roles import known
@@ -41,8 +42,8 @@ class Tokens:
         tenant: of tokens that name none, where the settings name no claim for it.
     """
 
-    def __init__(self, settings: JwtSettings, tenant: str) -> None:
-        self.jwks = Jwks(settings)
+    def __init__(self, settings: JwtSettings, tenant: str, health: Health) -> None:
+        self.jwks = Jwks(settings, health)
         self._settings = settings
         self._tenant = tenant
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()

@@ -157,7 +157,9 @@ async def test_every_answer_is_on_record(town: Town) -> None:
     """Without gaps, as it was given, also through the stop of the service."""
     answers = [await town.recommend(user) for user in list(DATA.histories())[:20] * 3]
     await town.stop("serving")
-    events = {r.event.decision_id: r.event for r in await read_topic(town.settings, "decisions")}
+    records = await read_topic(town.settings, "decisions")
+    assert {record.meta.actor for record in records} == {"admin"}  # who asked, not for whom
+    events = {record.event.decision_id: record.event for record in records}
     sequences = sorted(event.sequence for event in events.values())
     assert sequences == list(range(1, len(sequences) + 1))
     for answer in answers:

@@ -16,6 +16,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from infra.access.token import Tokens
+from infra.health import Health
 from infra.settings import JwtSettings
 from schemas.errors import Problem
 
@@ -25,6 +26,7 @@ ALGORITHMS: dict[str, Any] = {
     "ES256": jwt.algorithms.ECAlgorithm,
     "EdDSA": jwt.algorithms.OKPAlgorithm,
 }
+HEALTH = Health("test")
 RSA = rsa.generate_private_key(65537, 2048)
 OTHER_RSA = rsa.generate_private_key(65537, 2048)
 PRIVATE: dict[str, Any] = {
@@ -71,7 +73,7 @@ async def issuing(*keys: dict[str, Any]) -> AsyncIterator[Issuer]:
 
 def tokens(issuer: Issuer, **options: Any) -> Tokens:
     settings = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": issuer.url, "leeway_s": 0, **options}
-    return Tokens(JwtSettings(**settings), "default")
+    return Tokens(JwtSettings(**settings), "default", HEALTH)
 
 
 def token(kid: str = "a", *, private: Any = RSA, algorithm: str = "RS256", **claims: Any) -> str:
@@ -176,6 +178,8 @@ async def test_known_keys_open_while_the_issuer_is_away() -> None:
             assert (await verifier.identity(token(sub=f"u{n}"))).actor == f"u{n}"
         await verifier.jwks.close()
         assert issuer.asked > 1
+        assert "known keys stay valid" in HEALTH.components["jwks"].cause
+        assert HEALTH.ready
         assert await refused(verifier, token("b")) == "jwks_away"
 
 
