@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from schemas.roles import ROLES
 
+UNREGISTERED = frozenset({"example", "precondition", "carries", "roles", "sealed"})
+"""Attributes that may change without making another schema of it."""
 AVRO_FOLDER = Path(__file__).parent / "avro"
 
 
@@ -114,8 +116,8 @@ class Contract:
 
     @property
     def json(self) -> str:
-        """The schema as text, as it is registered."""
-        return json.dumps(dict(self.schema))
+        """The schema as text, as it is registered: without what only the API says to its callers."""
+        return json.dumps({name: value for name, value in self.schema.items() if name not in UNREGISTERED})
 
 
 def read(folder: Path) -> Iterator[Contract]:

@@ -30,11 +30,11 @@ class UploadConfirmed:
         attempt: Attempt that confirms; void when another has begun.
         size_bytes: The place: bytes of the content, no longer compressed.
         lines: The place: lines of text, or records of an Avro file.
-        digest: BLAKE2b of the bytes since the place confirmed before, keyed with the digest of that place, in hexadecimal.
-        preamble: Header of a CSV or Avro file, on the first event of an upload that has one: whoever goes on later sends none.
+        digest: BLAKE2b of the bytes since the place before, keyed with the digest of that place, in hexadecimal.
+        preamble: Header of a CSV or Avro file, on the first event of an upload: whoever goes on later sends none.
         accepted: Lines on record, from the beginning of the upload.
         refused: Lines refused, from the beginning of the upload.
-        problems: What is wrong with refused lines since the place confirmed before, as JSON; the first 100 of an upload.
+        problems: What is wrong with refused lines since the place before, as JSON; the first 100 of an upload.
         positions: Last position in each partition written to since the place confirmed before.
         complete: Whether this is the end of the upload.
     """
