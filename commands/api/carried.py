@@ -13,7 +13,12 @@ from infra.access.identity import Identity
 from schemas.contracts import Contract, contracts
 from schemas.errors import Invalid
 
-COMMANDS = {contract.name: contract for contract in contracts().values() if contract.kind == "command"}
+COMMANDS = {
+    contract.name: contract
+    for contract in contracts().values()
+    if contract.kind == "command" and not contract.is_sealed
+}
+"""What anybody may send by its name; a sealed one is made by the API alone."""
 
 
 def contract_named(text: str) -> Contract:
@@ -48,7 +53,7 @@ def check_carried(contract: Contract, fields: Fields, identity: Identity) -> Non
             problem.detail, code=problem.code, errors=[{"pointer": f"/{named}", "detail": problem.detail}]
         ) from None
     identity.need(inner.roles)
-    if inner.carries is not None or inner.is_sealed:
+    if inner.carries is not None:
         detail = f"a {inner.name} cannot be sent later"
         raise Invalid(detail, errors=[{"pointer": f"/{named}", "detail": detail}])
     _, faults = validator(inner.full_name).check(orjson.loads(fields[held]))
