@@ -182,8 +182,8 @@ class Memory:
         """It was written, or not."""
         if trouble:
             FAULTS.labels(self._topic, "not_written").inc()
-        if trouble != self.trouble:
-            logger.warning("snapshot", topic=self._topic, partition=self._partition, not_written=trouble or "over")
+        if trouble and trouble != self.trouble:
+            logger.warning("snapshot not written", topic=self._topic, partition=self._partition, cause=trouble)
         self.trouble = trouble
         for cache in self.state.caches.values():
             if trouble:
