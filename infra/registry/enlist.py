@@ -25,7 +25,7 @@ async def open_decoder(settings: Settings) -> Decoder:
     await create_topics(settings)
     async with RegistryClient(settings.registry.url) as registry:
         wanted = [(subject, c) for c in contracts().values() for subject in subjects(settings, c)]
-        ids = await asyncio.gather(*(registry.register(subject, c.json) for subject, c in wanted))
+        ids = await asyncio.gather(*(_registered(registry, subject, c) for subject, c in wanted))
 
     async def fetch(schema_id: int) -> Mapping[str, Any]:
         async with RegistryClient(settings.registry.url) as registry:
@@ -36,6 +36,15 @@ async def open_decoder(settings: Settings) -> Decoder:
         return schema
 
     return Decoder(Codec({c.full_name: i for (_, c), i in zip(wanted, ids, strict=True)}), fetch)
+
+
+async def _registered(registry: RegistryClient, subject: str, contract: Contract) -> int:
+    try:
+        return await registry.register(subject, contract.json)
+    except Incompatible as fault:
+        raise Incompatible(
+            f"{contract.full_name} cannot be registered under {subject}: {fault.detail}", code=fault.code
+        ) from fault
 
 
 def subjects(settings: Settings, contract: Contract) -> Iterator[str]:
