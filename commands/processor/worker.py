@@ -104,6 +104,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             await self._let_go(list(self._owners))
             await self._consumer.stop()
+            await self._let_go(list(self._owners))  # assigned in between, as happens after a long pause
 
     def _any_partition(self) -> TopicPartition | None:
         return next(iter(self._owners), None)
