@@ -111,7 +111,8 @@ class Campaign:
         self._say = say
         self._random = random.Random(plan.seed)
         self._clients = Clients(settings.commands.url, headers_of(settings), plan.users, self._random)
-        self._workers = [Worker(settings, stack.data_dir / f"processor-{n}") for n in range(plan.processors)]
+        names, ports = [f"processor-{number}" for number in range(plan.processors)], Ports(stack.data_dir)
+        self._workers = [Worker(settings, stack.data_dir / name, ports.choose(name)) for name in names]
         self._fault = "no fault"
         self._done = False
         self._report = Report(operations=self._clients.operations)

@@ -64,11 +64,10 @@ class Clients:
                     group.create_task(client())
 
     async def ask(self) -> None:
-        """What the API says now of operations whose outcome nobody told."""
+        """What the API says now of operations whose outcome nobody told; it need not know those of long ago."""
         unknown = [one for one in self.operations if one.outcome == "unknown" and one.command_id]
         async with aiohttp.ClientSession(timeout=PATIENCE, headers=self._headers) as http:
-            for operation in unknown[-ASKED:]:
-                await self._ask(http, operation)
+            await asyncio.gather(*(self._ask(http, operation) for operation in unknown[-ASKED:]))
 
     async def _operate(self, http: aiohttp.ClientSession) -> None:
         operation, request = self._next()

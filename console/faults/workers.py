@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +15,13 @@ class Worker:
 
     Args:
         folder: for its own files and its log.
+        port: where it says how it is.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, port: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.name = folder.name
-        self.port = _free_port()
+        self.port = port
         self._log = folder / "log"
         self._environment = {
             **child_environment(settings),
@@ -52,9 +52,3 @@ class Worker:
         self.signal(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
