@@ -8,6 +8,7 @@ from uuid import UUID
 from commands.aggregate import Aggregate
 from schemas.envelope import Meta
 from schemas.errors import Problem
+from schemas.testing import difference
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -60,8 +61,10 @@ class Result:
         Raises:
             AssertionError: others came out, or a refusal did.
         """
-        assert self.problem is None, f"refused: {self.problem!r}"
-        assert self.events == events
+        if self.problem is not None:
+            raise AssertionError(f"refused with {self.problem.code} ({self.problem.status}): {self.problem.detail}")
+        if self.events != events:
+            raise AssertionError(difference("events", events, self.events))
 
     def nothing(self) -> None:
         """Accepted, and nothing changed."""
@@ -73,5 +76,8 @@ class Result:
         Raises:
             AssertionError: it was not refused, or for another reason.
         """
-        assert self.problem is not None, f"not refused: {self.events}"
-        assert (self.problem.code, self.problem.status) == (code, status)
+        if self.problem is None:
+            raise AssertionError(f"not refused with {code}: {difference('events', (), self.events)}")
+        if (self.problem.code, self.problem.status) != (code, status):
+            said = f"{self.problem.code} ({self.problem.status}): {self.problem.detail}"
+            raise AssertionError(f"refused, but not with {code} ({status}): {said}")

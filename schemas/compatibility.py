@@ -7,7 +7,7 @@ walk over the same pair finds the names.
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from avro.compatibility import (
     ReaderWriterCompatibilityChecker,
@@ -21,6 +21,22 @@ from avro.schema import Schema
 from schemas.canonical import resolved
 
 Seen: TypeAlias = frozenset[tuple[int, int]]
+
+KEEP = "keep it as it was, or put another field beside it"
+
+
+class Difference(NamedTuple):
+    """Why one schema cannot read what the other writes.
+
+    Attributes:
+        text: names the place.
+        new_reads: what to do when the reader is the new schema.
+        old_reads: what to do when the new schema is the writer.
+    """
+
+    text: str
+    new_reads: str = KEEP
+    old_reads: str = KEEP
 
 
 class Level(StrEnum):
@@ -51,7 +67,7 @@ class Level(StrEnum):
 
 
 def faults(new: str, earlier: Sequence[tuple[str, str]], level: Level) -> list[str]:
-    """Why `new` may not follow the earlier schemas; empty when it may.
+    """Why `new` may not follow the earlier schemas, and what to do; empty when it may.
 
     Args:
         new: schema as JSON.
@@ -64,14 +80,19 @@ def faults(new: str, earlier: Sequence[tuple[str, str]], level: Level) -> list[s
     found: list[str] = []
     for name, old in earlier if level.is_transitive else earlier[-1:]:
         if level.is_backward:
-            found += [f"the new schema cannot read {name}: {why}" for why in unreadable(new, old)]
+            found += [f"the new schema cannot read {name}: {d.text}; {d.new_reads}" for d in differences(new, old)]
         if level.is_forward:
-            found += [f"{name} cannot read the new schema: {why}" for why in unreadable(old, new)]
+            found += [f"{name} cannot read the new schema: {d.text}; {d.old_reads}" for d in differences(old, new)]
     return found
 
 
-@lru_cache(maxsize=4096)
 def unreadable(reader: str, writer: str) -> tuple[str, ...]:
+    """As `differences`, without what to do."""
+    return tuple(difference.text for difference in differences(reader, writer))
+
+
+@lru_cache(maxsize=4096)
+def differences(reader: str, writer: str) -> tuple[Difference, ...]:
     """Why data written with one schema cannot be read with the other; empty when it can.
 
     Raises:
@@ -81,7 +102,7 @@ def unreadable(reader: str, writer: str) -> tuple[str, ...]:
     refused = _refusals(read, written)
     if not refused:
         return ()
-    return tuple(dict.fromkeys(_explain(read, written, "", frozenset()))) or refused
+    return tuple(dict.fromkeys(_explain(read, written, "", frozenset()))) or tuple(map(Difference, refused))
 
 
 def _refusals(reader: Schema, writer: Schema) -> tuple[str, ...]:
@@ -95,7 +116,7 @@ def _refusals(reader: Schema, writer: Schema) -> tuple[str, ...]:
     return tuple(sorted(result.messages))
 
 
-def _explain(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[str]:
+def _explain(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[Difference]:
     """Walks only where the checker refuses."""
     pair = (id(reader), id(writer))
     if pair in seen or not _refusals(reader, writer):
@@ -114,26 +135,27 @@ def _explain(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[str]:
         case ("union", _):
             yield from _explain_branch(reader, writer, path, seen)
         case _:
-            yield f"{_place(path)} {_difference(reader, writer)}"
+            yield Difference(f"{_place(path)} {_difference(reader, writer)}")
 
 
-def _explain_fields(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[str]:
+def _explain_fields(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[Difference]:
     for field in reader.fields:
         inner = f"{path}.{field.name}" if path else field.name
         source = lookup_writer_field(writer_schema=writer, reader_field=field)
         if source is not None:
             yield from _explain(field.type, source.type, inner, seen)
         elif not field.has_default:
-            yield f"field '{inner}' has no default and is not written"
+            missing = f"field '{inner}' has no default and is not written"
+            yield Difference(missing, new_reads="give it a default", old_reads="keep it: those who read it need it")
 
 
-def _explain_branch(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[str]:
+def _explain_branch(reader: Any, writer: Any, path: str, seen: Seen) -> Iterator[Difference]:
     """A record that changed inside is better explained by its field than by the union that lost it."""
     for branch in reader.schemas:
         if branch.type == writer.type and _label(branch) == _label(writer):
             yield from _explain(branch, writer, path, seen)
             return
-    yield f"{_place(path)} may be {_label(writer)}, which the reader's union does not have"
+    yield Difference(f"{_place(path)} may be {_label(writer)}, which the reader's union does not have")
 
 
 def _difference(reader: Any, writer: Any) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from schemas.named import apart
 from schemas.roles import ROLES
 
 UNREGISTERED = frozenset({"example", "precondition", "carries", "roles", "sealed"})
@@ -27,8 +28,8 @@ class Contract:
     """One record of an `.avsc` file.
 
     Attributes:
-        schema: the file as it is, ready for an Avro library.
-        context: folder it lies in, and Python module of its class.
+        schema: the record as it is in the file, ready for an Avro library.
+        context: folder it lies in, or name of the file, and Python module of its class.
     """
 
     schema: Mapping[str, Any]
@@ -123,13 +124,13 @@ class Contract:
 def read(folder: Path) -> Iterator[Contract]:
     """Every contract below `folder`, in the order of the paths.
 
-    A file holds one record, or an array of them (in Avro's terms a union); it lies in the folder of its context, or is
-    all of its context and named like it.
+    A file holds one record, or an array of them (in Avro's terms a union); it lies in the folder of its context, or
+    beside the folders and is named like its context.
     """
     for path in sorted(folder.rglob("*.avsc")):
         context = path.relative_to(folder).with_suffix("").parts[0]
         held = json.loads(path.read_text())
-        for schema in held if isinstance(held, list) else [held]:
+        for schema in apart(held if isinstance(held, list) else [held]):
             yield Contract(MappingProxyType(schema), context)
 
 

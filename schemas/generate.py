@@ -98,7 +98,8 @@ class Module:
 def modules() -> Iterator[tuple[Path, str]]:
     """Path and text of each generated module."""
     folder = AVRO_FOLDER.parent
-    for context, group in groupby(map(check_roles, read(AVRO_FOLDER)), key=lambda c: c.context):
+    every = sorted(map(check_roles, read(AVRO_FOLDER)), key=lambda c: c.context)  # a folder and a file may share it
+    for context, group in groupby(every, key=lambda c: c.context):
         yield folder / f"{context}.py", _formatted(Module(context, list(group)).text())
 
 

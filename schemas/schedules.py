@@ -150,7 +150,7 @@ class ScheduleFired:
         revision: How often the time was set: 1 at first.
         command_type: Type of the command that is sent then, such as RollBackDeployment.
         data: Fields of that command.
-        command_id: Id of the command that is sent; it follows from the schedule and its revision.
+        sent_command_id: Id of the command that is sent; it follows from the schedule and its revision.
         actor: Who scheduled it; the command is sent in their name.
         correlation_id: Of the request that scheduled it.
     """
@@ -161,7 +161,7 @@ class ScheduleFired:
     revision: int
     command_type: str
     data: str
-    command_id: str
+    sent_command_id: str
     actor: str
     correlation_id: str = ""
 
@@ -173,7 +173,7 @@ class ScheduleSent:
     Attributes:
         schedule_id: Which schedule.
         revision: How often the time was set: 1 at first.
-        command_id: Id of the command that is sent; it follows from the schedule and its revision.
+        sent_command_id: Id of the command that is sent; it follows from the schedule and its revision.
         problem: Why it could not be sent; empty when it was.
     """
 
@@ -181,7 +181,7 @@ class ScheduleSent:
 
     schedule_id: str
     revision: int
-    command_id: str
+    sent_command_id: str
     problem: str = ""
 
 

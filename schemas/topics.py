@@ -1,13 +1,15 @@
-"""The topics: which exist, who may write them, how long they keep."""
+"""The topics: which exist, and who may write them. The contracts alone say it."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from schemas.contracts import contracts
+from schemas.contracts import Contract, contracts
 
 COMMANDS_SUFFIX = ".commands"
+LEGAL = re.compile("[a-z][a-z0-9-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,35 @@ class Topic:
         return self.name + COMMANDS_SUFFIX
 
 
-DECIDED = tuple(dict.fromkeys(c.topic for c in contracts().values() if c.kind == "command" and c.topic is not None))
-"""Those that any contract names for a command; the events beside them are decided."""
-FACTS = tuple(dict.fromkeys(c.topic for c in contracts().values() if c.topic is not None and c.topic not in DECIDED))
+def named(by: Iterable[Contract]) -> Mapping[str, Topic]:
+    """The topics that contracts name. Those that take commands are decided, with the commands beside them.
 
-TOPICS: Mapping[str, Topic] = MappingProxyType(
-    {name: Topic(name, "decided") for name in DECIDED}
-    | {name + COMMANDS_SUFFIX: Topic(name + COMMANDS_SUFFIX, "commands") for name in DECIDED}
-    | {name: Topic(name, "facts") for name in FACTS}
-)
+    Raises:
+        ValueError: Kafka would refuse the name, or an event is a fact exactly where its topic is decided.
+    """
+    every = [contract for contract in by if contract.topic is not None]
+    decided = dict.fromkeys(c.topic for c in every if c.kind == "command")
+    topics = {name: Topic(name, "decided") for name in decided if name}
+    topics |= {topic.commands: Topic(topic.commands, "commands") for topic in topics.values()}
+    for contract in every:
+        _check(contract, is_decided=contract.topic in decided)
+        topics.setdefault(contract.topic or "", Topic(contract.topic or "", "facts"))
+    return MappingProxyType(topics)
+
+
+def _check(contract: Contract, *, is_decided: bool) -> None:
+    if not LEGAL.fullmatch(contract.topic or ""):
+        raise ValueError(f"{contract.full_name}: '{contract.topic}' is no topic: use a-z, 0-9 and hyphens, 100 at most")
+    if contract.kind == "command" or contract.is_retired or contract.is_fact != is_decided:
+        return
+    if is_decided:
+        raise ValueError(f"{contract.full_name} is a fact on '{contract.topic}', which takes commands: name another")
+    raise ValueError(
+        f"{contract.full_name} stands on '{contract.topic}', which takes no command: correct the topic of the event or "
+        'of its commands, or say "fact": true'
+    )
+
+
+TOPICS: Mapping[str, Topic] = named(contracts().values())
+DECIDED = tuple(topic.name for topic in TOPICS.values() if topic.kind == "decided")
+FACTS = tuple(topic.name for topic in TOPICS.values() if topic.kind == "facts")

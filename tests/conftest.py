@@ -14,6 +14,8 @@ from infra.kafka.connect import librdkafka_options
 from infra.settings import Settings
 from infra.stack.stack import Stack, merged
 
+pytest.register_assert_rewrite("commands.protocol.conformance")
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:

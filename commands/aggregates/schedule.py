@@ -109,7 +109,7 @@ def _fired(state: Schedule, command: FireSchedule, meta: Meta) -> ScheduleFired:
         revision=state.revision,
         command_type=state.command_type,
         data=state.data,
-        command_id=_command_id(meta.tenant, command.schedule_id, state.revision),
+        sent_command_id=_command_id(meta.tenant, command.schedule_id, state.revision),
         actor=state.actor,
         correlation_id=state.correlation_id,
     )
@@ -124,7 +124,7 @@ def _sent(state: Schedule, command: ReportSent, meta: Meta) -> Sequence[Schedule
         ScheduleSent(
             schedule_id=command.schedule_id,
             revision=command.revision,
-            command_id=_command_id(meta.tenant, command.schedule_id, command.revision),
+            sent_command_id=_command_id(meta.tenant, command.schedule_id, command.revision),
             problem=command.problem,
         )
     ]

@@ -194,7 +194,7 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
         event, problem = fired.event, ""
         try:
             contract, given = carried_record(event.command_type, event.data)
-            command_id = UUID(event.command_id)
+            command_id = UUID(event.sent_command_id)
             fields = filled(contract, given, command_id)
             meta = Meta(
                 id=command_id,

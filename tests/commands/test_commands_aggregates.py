@@ -9,7 +9,7 @@ from commands.aggregates import deployment as deployments
 from commands.aggregates import item as items
 from commands.aggregates import model as models
 from commands.aggregates import user as users
-from commands.protocol.simulation import CODEC
+from commands.protocol.simulation.material import CODEC
 from commands.testing import Spec, meta_for
 from schemas.catalog import AddItem, ChangeItem, ItemAdded, ItemChanged, ItemRetired, RetireItem
 from schemas.deployments import (

@@ -50,7 +50,12 @@ def made(due_at: datetime = DUE) -> CommandScheduled:
 def fired(revision: int = 1) -> ScheduleFired:
     command_id = str(derived_id("default", f"schedule/s/{revision}"))
     return ScheduleFired(
-        schedule_id="s", revision=revision, command_type="RegisterUser", data=DATA, command_id=command_id, actor="ana"
+        schedule_id="s",
+        revision=revision,
+        command_type="RegisterUser",
+        data=DATA,
+        sent_command_id=command_id,
+        actor="ana",
     )
 
 
@@ -85,7 +90,7 @@ def test_only_the_newest_time_fires() -> None:
 def test_what_was_sent_is_reported_once() -> None:
     """A scheduler that was killed before it reported sends again; the report stands once."""
     report = ReportSent(schedule_id="s", revision=1)
-    sent = ScheduleSent(schedule_id="s", revision=1, command_id=fired().command_id)
+    sent = ScheduleSent(schedule_id="s", revision=1, sent_command_id=fired().sent_command_id)
     schedule.given(made()).when(report).refused("not_fired")
     schedule.given(made(), fired()).when(report).then(sent)
     schedule.given(made(), fired(), sent).when(report).nothing()
@@ -121,7 +126,12 @@ def test_the_agenda_is_what_the_schedules_say(steps: list[tuple[int, str, int]])
                 event = ScheduleCancelled(schedule_id=name)
             case "fire", "pending":
                 event = ScheduleFired(
-                    schedule_id=name, revision=state.revision, command_type="c", data="{}", command_id="", actor="a"
+                    schedule_id=name,
+                    revision=state.revision,
+                    command_type="c",
+                    data="{}",
+                    sent_command_id="",
+                    actor="a",
                 )
         if event is not None:
             agenda.take(heard(event, name, offset))

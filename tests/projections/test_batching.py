@@ -20,15 +20,14 @@ from uuid6 import uuid7
 from infra.settings import Settings
 from projections.runner import declared
 from projections.table import Table
+from projections.testing import fold, minute
 from projections.view import View, topics_of
 from schemas.contracts import contracts
 from schemas.envelope import Meta, Recorded
 from schemas.position import Position
 
-from .given import fold, minute
-
 VIEWS = [projection for projection in declared() if isinstance(projection, View)]
-KEYS = {"item_id", "user_id", "model", "run_id", "deployment_id", "decision_id", "command_id", "key_id"}
+KEYS = {"item_id", "user_id", "model", "run_id", "deployment_id", "decision_id", "command_id", "key_id", "schedule_id"}
 
 
 def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
@@ -70,6 +69,8 @@ def histories(draw: st.DrawFn, view: View) -> dict[tuple[str, int], list[Recorde
         contract = contracts()[event.AVRO]
         topic = contract.topic or draw(st.sampled_from(topics_of(view)))
         key = getattr(event, contract.key) if contract.key else draw(st.sampled_from(["a", "b"]))
+        if contract.is_outcome:  # a command is answered on one topic
+            event = dataclasses.replace(event, command_id=f"{topic}/{event.command_id}")
         line = history.setdefault((topic, ord(key[0]) % 2), [])
         line.append(placed(event, key, topic, line, draw))
     return history

@@ -5,11 +5,10 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from infra.settings import Settings
+from projections.testing import Log, given, minute
 from projections.views import api_key_uses, api_keys
 from schemas.access import ApiKeyCreated, ApiKeyRevoked, ApiKeyRotated
 from schemas.usage import ApiKeyUsed
-
-from .given import Log, given, minute
 
 ZEROS = "0" * 64
 

@@ -13,14 +13,13 @@ from projections.lane import Lane, cohorts
 from projections.routes.common import before, cursor
 from projections.runner import declared
 from projections.staging import META, columns, row_maker
+from projections.testing import Log, batch_of, minute
 from projections.view import Drop, Put, View, topics_of
 from projections.views import catalogue_search, command_log, user_history
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.topics import DECIDED
-
-from .given import Log, batch_of, minute
 
 VIEWED = InteractionRecorded(user_id="ana", item_id="a", kind="view", occurred_at=minute(1))
 

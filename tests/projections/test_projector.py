@@ -24,6 +24,7 @@ from infra.settings import Settings, child_environment
 from projections import runner
 from projections.reader import open_reader
 from projections.rebuild import Silent, rebuild, verify
+from projections.testing import minute
 from projections.views import decisions_search, popularity, user_history
 from schemas.envelope import Meta
 from schemas.errors import Rejected
@@ -31,7 +32,6 @@ from schemas.interactions import InteractionRecorded
 from schemas.position import Position
 
 from .conftest import StartProjector, eventually
-from .given import minute
 from .test_view_results import served
 
 Database = AsyncConnection[dict[str, Any]]

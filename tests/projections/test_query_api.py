@@ -16,6 +16,7 @@ from infra.kafka.records import Decoder
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from projections import answers
+from projections.testing import minute
 from schemas.access import ApiKeyCreated
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.contracts import contracts
@@ -27,7 +28,6 @@ from schemas.position import Position
 from schemas.profiles import ConsentWithdrawn, UserRegistered
 
 from .conftest import Get, Running, StartProjector, eventually
-from .given import minute
 from .test_projector import append, meta_of, viewed
 from .test_view_results import completed, promoted, served
 

@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 import projections
 from infra.settings import Settings
+from projections.testing import Log, given, minute
 from projections.view import View
 from projections.views import (
     catalogue,
@@ -46,8 +47,6 @@ from schemas.models import (
 )
 from schemas.outcomes import CommandAccepted, CommandRejected, CommandRepeated
 from schemas.profiles import ConsentGiven, ConsentWithdrawn, PreferencesChanged, UserRegistered
-
-from .given import Log, given, minute
 
 
 class Spec:

@@ -1,7 +1,11 @@
-"""Histories for the read side's tests: events as they stand in the log, and what a view makes of them."""
+"""Saying what a read model shows: given these events, then those rows, or those documents.
+
+A view's statement runs on a real PostgreSQL, in one batch and event by event; both have to come to the same rows. An
+index's function is pure and needs no server.
+"""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,10 +15,11 @@ from uuid6 import uuid7
 
 from projections.batch import Batch
 from projections.table import Table
-from projections.view import View
+from projections.view import Drop, Index, Put, View
 from schemas.contracts import contracts
 from schemas.envelope import Meta, Recorded
 from schemas.position import Position
+from schemas.testing import difference
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -88,6 +93,79 @@ async def given(connection: AsyncConnection[Any], schema: str, view: View, *even
     rows = await published(connection, whole)
     assert await published(connection, single) == rows
     return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewSpec:
+    """The examples of one view.
+
+    Args:
+        connection: to a database that may be written to; the tables are made anew.
+        schema: for the tables.
+    """
+
+    view: View
+    connection: AsyncConnection[Any]
+    schema: str
+
+    async def given(self, *events: Any) -> "Rows":
+        """These events, one after another, in one partition of their topic."""
+        recorded = Log().of(*events)
+        return Rows(await given(self.connection, self.schema, self.view, *recorded))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """What readers of the view see."""
+
+    rows: Sequence[Mapping[str, Any]]
+
+    def then(self, *rows: Mapping[str, Any]) -> None:
+        """Exactly these rows, in any order; of each only the columns that are named.
+
+        Raises:
+            AssertionError: others are there.
+        """
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        got = sorted(({name: row[name] for name in names} for row in self.rows), key=repr)
+        expected = sorted((dict(row) for row in rows), key=repr)
+        if got != expected:
+            raise AssertionError(difference("rows", expected, got))
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexSpec:
+    """The examples of one search index."""
+
+    index: Index
+
+    def given(self, *events: Any) -> "Found":
+        """These events, one after another."""
+        documents: dict[str, dict[str, Any]] = {}
+        for one in Log().of(*events):
+            match self.index.document(one.event, one.meta, one.position):
+                case Put(id=id, fields=fields):
+                    before = documents.get(id, {}) if self.index.merges else {}
+                    documents[id] = before | dict(fields)
+                case Drop(id=id):
+                    documents.pop(id, None)
+        return Found(documents)
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The documents of the index, by id."""
+
+    documents: Mapping[str, Mapping[str, Any]]
+
+    def then(self, documents: Mapping[str, Mapping[str, Any]]) -> None:
+        """Exactly these documents.
+
+        Raises:
+            AssertionError: others are there.
+        """
+        if self.documents != documents:
+            raise AssertionError(difference("documents", sorted(documents.items()), sorted(self.documents.items())))
 
 
 def batch_of(events: Sequence[Recorded], first: dict[int, int] | None = None) -> Batch:
