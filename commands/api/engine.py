@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-import structlog
-from aiokafka.errors import KafkaError
-
 from commands.api.admission import Admission
 from commands.api.answering import Answering
 from commands.api.bulk.ledger import TOPIC as UPLOADS
@@ -18,6 +15,7 @@ from commands.api.outcomes import Outcomes
 from commands.api.sender import CommandSender
 from commands.api.status import Status
 from commands.api.tail import Tail
+from infra.attempt import attempt
 from infra.health import Health
 from infra.kafka.bulk import BulkWriter
 from infra.kafka.facts import FactWriter
@@ -26,13 +24,11 @@ from infra.postgres import make_pool
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.contracts import contracts
-from schemas.errors import Problem, Unavailable
+from schemas.errors import Unavailable
 from schemas.interactions import InteractionRecorded
 from schemas.topics import DECIDED
 
 RETRY_S = 1.0
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -71,15 +67,15 @@ class Engine:
         """Until cancelled."""
         while True:
             try:
-                async with AsyncExitStack() as stack:
-                    await self._serve(stack)
-            except* (Problem, KafkaError, OSError) as faults:
-                cause = "; ".join(str(fault) for fault in faults.exceptions)
-                self._health.failed("tail", cause)
-                log.error("command API cannot work", cause=cause)
+                cause = await attempt(self._attempt(), "command API")
             finally:
                 self._parts = None
+            self._health.failed("tail", cause)
             await asyncio.sleep(RETRY_S)
+
+    async def _attempt(self) -> None:
+        async with AsyncExitStack() as stack:
+            await self._serve(stack)
 
     async def _serve(self, stack: AsyncExitStack) -> None:
         self._health.failed("tail", "opening")

@@ -5,7 +5,7 @@ so, for a revocation cannot arrive either.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, NoReturn
 
@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 
 from infra.access.keyring import KeyRing
 from infra.access.uses import Uses
+from infra.attempt import attempt
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.facts import FactWriter
@@ -39,28 +40,8 @@ async def follow(settings: Settings, ring: KeyRing, uses: Uses, health: Health) 
     health.failed(COMPONENT, "the API keys on record are being read")
     follower = Follower(settings, ring, health)
     while True:
-        follower.away(await _outcome(_attempt(settings, follower, uses)))
+        follower.away(await attempt(_attempt(settings, follower, uses), "following the API keys"))
         await asyncio.sleep(RETRY_S)
-
-
-async def _outcome(attempt: Coroutine[Any, Any, None]) -> str:
-    """Why an attempt ended.
-
-    It is a task of its own: while brokers are away, stopping aiokafka's consumer can raise CancelledError, which would
-    end this one in silence.
-    """
-    task = asyncio.create_task(attempt)
-    try:
-        await asyncio.wait({task})
-    finally:
-        task.cancel()
-        await asyncio.wait({task}, timeout=STOP_S)
-    if task.cancelled():
-        return "the Kafka client gave up"
-    fault = task.exception()  # not even a fault of ours may leave the keys unwatched
-    cause = "; ".join(str(one) or repr(one) for one in getattr(fault, "exceptions", [fault]))
-    log.warning("keys are not followed", cause=cause)
-    return cause
 
 
 async def _attempt(settings: Settings, follower: "Follower", uses: Uses) -> None:
