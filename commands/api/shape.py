@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from commands.api.validation import generated
+from commands.api.validation import LATEST_EPOCH_S, generated
 from schemas.contracts import Contract
 
 Shape: TypeAlias = dict[str, Any]
@@ -32,7 +32,11 @@ def shape_of(contract: Contract, without: Sequence[str] = ()) -> Shape:
 
 def field_shape(field: Mapping[str, Any]) -> Shape:
     """One field, its limits, default and doc included."""
-    shape = {} if field.get("json") else _shape(field["type"], {name: field[name] for name in LIMITS if name in field})
+    shape = (
+        {"type": "object"}
+        if field.get("json")
+        else _shape(field["type"], {name: field[name] for name in LIMITS if name in field})
+    )
     shape["description"] = field["doc"]
     if "default" in field:
         shape["default"] = field["default"]
@@ -59,7 +63,8 @@ def _shape(schema: Any, limits: Shape) -> Shape:
                 "additionalProperties": False,
             }
         case {"logicalType": "timestamp-micros"}:
-            return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number", "minimum": 0}]}
+            seconds = {"type": "number", "minimum": 0, "exclusiveMaximum": LATEST_EPOCH_S}
+            return {"anyOf": [{"type": "string", "format": "date-time"}, seconds]}
         case {"type": primitive}:
             return _shape(primitive, limits)
         case "int" | "long":

@@ -180,10 +180,12 @@ def _string(limits: Mapping[str, Any]) -> Check:
 
 
 def _json(limits: Mapping[str, Any]) -> Check:
-    """Any JSON, kept as text."""
+    """A JSON object, kept as text."""
     longest = limits.get("maxLength", math.inf)
 
     def check(value: Any) -> str:
+        if type(value) is not dict:
+            raise Fault(f"must be an object, not {_name_of(value)}")
         text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
         if len(text) > longest:
             raise Fault(f"must have at most {longest} characters as JSON, not {len(text)}")

@@ -36,8 +36,11 @@ bearer = "${ADMIN_KEY}"
 enabled = false
 [[operations]]
 include-path-regex = "^/interactions"
-checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 413, 415, 422] # lines are judged one by one
-checks.positive_data_acceptance.expected-statuses = [200, 201, 401, 422]
+checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 409, 413, 415, 422] # lines are judged one by one
+checks.positive_data_acceptance.expected-statuses = [200, 201, 401, 404, 409, 422]
+[[operations]]
+include-path-regex = "^/(schedules|commands)$" # what is carried in them has a description of its own
+checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 413, 422]
 [[operations]]
 include-path-regex = "^/api-keys"
 checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 422] # a time may have passed
