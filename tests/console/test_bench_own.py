@@ -69,7 +69,7 @@ def test_sections_come_in_their_own_order() -> None:
 
 def test_an_unknown_section_is_refused_with_the_known_ones() -> None:
     """Found out before servers are started."""
-    with pytest.raises(Invalid, match="choose among commands, ingest"):
+    with pytest.raises(Invalid, match="choose among commands, facts, ingest"):
         choose(["speed"])
 
 
