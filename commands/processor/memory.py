@@ -1,6 +1,7 @@
 """What a processor remembers of one partition: the last used part in memory, all of it in a snapshot."""
 
 import asyncio
+import random
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -108,7 +109,8 @@ class Memory:
     def forget(self) -> None:
         """Know nothing."""
         self.state = Fold(self._snapshot, self._limits)
-        self._saved_at = time.monotonic()
+        # partitions that wrote at the same moment would make their commands wait at the same moment
+        self._saved_at = time.monotonic() - random.random() * self._limits.snapshot_s
         self._saved_offset = 0
 
     async def recall(self, log: DecidedLog, decoder: Decoder) -> None:

@@ -148,6 +148,19 @@ def test_the_agenda_is_what_the_schedules_say(steps: list[tuple[int, str, int]])
     assert list(agenda.due(now)) == due
 
 
+def test_a_hundred_thousand_pending_schedules_come_up_in_order() -> None:
+    """A campaign schedules one command for each user; none may be lost among the others."""
+    agenda = Agenda()
+    for number in range(100_000):
+        due_at = NOW + timedelta(seconds=number * 7919 % 100_000)
+        event = CommandScheduled(schedule_id=str(number), due_at=due_at, command_type="c", data="{}", actor="a")
+        agenda.take(heard(event, str(number), number))
+    first = list(agenda.due(NOW + timedelta(seconds=49_999)))
+    assert (len(first), len(agenda)) == (50_000, 100_000)
+    assert [one.at for one in first] == sorted(one.at for one in first)
+    assert agenda.next_at() == NOW + timedelta(seconds=50_000)
+
+
 @contextlib.asynccontextmanager
 async def scheduler(settings: Any) -> AsyncIterator[Health]:
     """A scheduler in this process."""
