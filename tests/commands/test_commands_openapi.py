@@ -35,8 +35,8 @@ bearer = "${ADMIN_KEY}"
 [phases.stateful]
 enabled = false
 [[operations]]
-include-path-regex = "^/interactions"
-checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 409, 413, 415, 422] # lines are judged one by one
+include-path-regex = "^/interactions" # lines are judged one by one
+checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 409, 413, 415, 422]
 checks.positive_data_acceptance.expected-statuses = [200, 201, 401, 404, 409, 422]
 [[operations]]
 include-path-regex = "^/(schedules|commands)$" # what is carried in them has a description of its own
