@@ -1,44 +1,63 @@
 """The `retrace` command."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 import typer
 
-from console import deploy, keys, projections, stack
-from console.bench.command import bench
-from console.demo import demo
-from console.explain import explain
-from console.faults.command import app as faults
-from console.replay import replay
-from console.schemas import schemas
-from console.serve import serve
-from console.simulate import simulate
-from console.train import train
 from schemas.errors import Problem
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Machine-learning services whose every decision can be retraced.",
-)
-VERBS: tuple[Callable[..., None], ...] = (demo, train, explain, replay, serve, bench, simulate)
-for verb in VERBS:
-    app.command()(verb)
-app.add_typer(projections.app, name="projections")
-app.add_typer(schemas, name="schemas")
-app.add_typer(keys.app, name="keys")
-app.add_typer(faults, name="faults")
-for verb in (deploy.deploy, deploy.models, deploy.recommend):
-    app.command()(verb)
-for verb in (stack.up, stack.status, stack.down, stack.logs):
-    app.command()(verb)
+VERBS: Mapping[str, str] = {
+    "demo": "console.demo:demo",
+    "up": "console.stack:up",
+    "status": "console.stack:status",
+    "down": "console.stack:down",
+    "logs": "console.stack:logs",
+    "train": "console.train:train",
+    "deploy": "console.deploy:deploy",
+    "models": "console.deploy:models",
+    "recommend": "console.deploy:recommend",
+    "explain": "console.explain:explain",
+    "replay": "console.replay:replay",
+    "projections": "console.projections:app",
+    "schemas": "console.schemas:schemas",
+    "keys": "console.keys:app",
+    "simulate": "console.simulate:simulate",
+    "faults": "console.faults.command:app",
+    "bench": "console.bench.command:bench",
+    "serve": "console.serve:serve",
+}
+"""Where each verb is. Only the one that is called is imported: a service would carry the libraries of all others."""
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, with the verb that the arguments begin with; with every verb when they begin with none."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Machine-learning services whose every decision can be retraced.",
+    )
+    app.callback()(_root)
+    named = arguments[0] if arguments else ""
+    for verb in [named] if named in VERBS else VERBS:
+        module, _, name = VERBS[verb].partition(":")
+        found = getattr(import_module(module), name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=verb)
+        else:
+            app.command(verb)(found)
+    return app
+
+
+def _root() -> None:
+    """Machine-learning services whose every decision can be retraced."""
 
 
 def main() -> None:
     """Run the command line; a fault raised on purpose is told in its own words, without a traceback."""
     try:
-        app()
+        app_for(sys.argv[1:])()
     except Problem as problem:
         sys.stderr.write(f"retrace: {problem}\n")
         sys.exit(1)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from console.__main__ import app
+from console.__main__ import app_for
 from console.stack import is_down, tail
 from infra.stack.stack import SERVERS, Stack, Status
 
@@ -21,7 +21,7 @@ def _shared(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_shared")
 def test_status_is_quiet_when_all_servers_are_up() -> None:
     """Scripts wait for exit code 0."""
-    result = run(app, ["status", *SERVERS])
+    result = run(app_for([]), ["status", *SERVERS])
     assert result.exit_code == 0, result.output
     assert all(name in result.output for name in SERVERS)
 
@@ -31,7 +31,7 @@ def test_status_tells_what_is_down_and_why(stack: Stack) -> None:
     """The reader should know the next command."""
     stack.pause("triton")
     try:
-        result = run(app, ["status"])
+        result = run(app_for([]), ["status"])
     finally:
         stack.resume("triton")
     assert result.exit_code == 1
@@ -41,7 +41,7 @@ def test_status_tells_what_is_down_and_why(stack: Stack) -> None:
 @pytest.mark.usefixtures("_shared")
 def test_logs_shows_as_many_lines_as_asked() -> None:
     """Each line says whose it is."""
-    result = run(app, ["logs", "kafka", "-n", "3"])
+    result = run(app_for([]), ["logs", "kafka", "-n", "3"])
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert len(lines) == 3
@@ -51,7 +51,7 @@ def test_logs_shows_as_many_lines_as_asked() -> None:
 def test_nothing_started_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh folder is not healthy."""
     monkeypatch.setenv("RETRACE_DATA_DIR", str(tmp_path))
-    assert run(app, ["status"]).exit_code == 1
+    assert run(app_for([]), ["status"]).exit_code == 1
 
 
 @pytest.mark.parametrize(
