@@ -42,26 +42,26 @@ def named(by: Iterable[Contract]) -> Mapping[str, Topic]:
     Raises:
         ValueError: Kafka would refuse the name, or an event is a fact exactly where its topic is decided.
     """
-    every = [contract for contract in by if contract.topic is not None]
-    decided = dict.fromkeys(c.topic for c in every if c.kind == "command")
-    topics = {name: Topic(name, "decided") for name in decided if name}
+    every = [(contract.topic, contract) for contract in by if contract.topic is not None]
+    decided = dict.fromkeys(topic for topic, contract in every if contract.kind == "command")
+    topics = {name: Topic(name, "decided") for name in decided}
     topics |= {topic.commands: Topic(topic.commands, "commands") for topic in topics.values()}
-    for contract in every:
-        _check(contract, is_decided=contract.topic in decided)
-        topics.setdefault(contract.topic or "", Topic(contract.topic or "", "facts"))
+    for name, contract in every:
+        _check(name, contract, is_decided=name in decided)
+        topics.setdefault(name, Topic(name, "facts"))
     return MappingProxyType(topics)
 
 
-def _check(contract: Contract, *, is_decided: bool) -> None:
-    if not LEGAL.fullmatch(contract.topic or ""):
-        raise ValueError(f"{contract.full_name}: '{contract.topic}' is no topic: use a-z, 0-9 and hyphens, 100 at most")
+def _check(topic: str, contract: Contract, *, is_decided: bool) -> None:
+    if not LEGAL.fullmatch(topic):
+        raise ValueError(f"{contract.full_name}: '{topic}' is no topic: use a-z, 0-9 and hyphens, 100 at most")
     if contract.kind == "command" or contract.is_retired or contract.is_fact != is_decided:
         return
     if is_decided:
-        raise ValueError(f"{contract.full_name} is a fact on '{contract.topic}', which takes commands: name another")
+        raise ValueError(f"{contract.full_name} is a fact, and '{topic}' takes commands: name a topic of facts")
     raise ValueError(
-        f"{contract.full_name} stands on '{contract.topic}', which takes no command: correct the topic of the event or "
-        'of its commands, or say "fact": true'
+        f"{contract.full_name} stands on '{topic}', which takes no command: correct its topic or that of its commands, "
+        'or say "fact": true'
     )
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from infra.kafka.records import Decoder
@@ -19,13 +19,13 @@ async def open_decoder(settings: Settings) -> Decoder:
     """Make missing topics, register every contract, and answer what turns records into events and back.
 
     Raises:
-        Incompatible: a contract may not follow the one that is registered; the message names the field.
+        Incompatible: contracts may not follow those that are registered; the message names every field and what to do.
         Unavailable: Kafka or the registry does not answer.
     """
     await create_topics(settings)
     async with RegistryClient(settings.registry.url) as registry:
         wanted = [(subject, c) for c in contracts().values() for subject in subjects(settings, c)]
-        ids = await asyncio.gather(*(_registered(registry, subject, c) for subject, c in wanted))
+        ids = await _registered(registry, wanted)
 
     async def fetch(schema_id: int) -> Mapping[str, Any]:
         async with RegistryClient(settings.registry.url) as registry:
@@ -38,13 +38,20 @@ async def open_decoder(settings: Settings) -> Decoder:
     return Decoder(Codec({c.full_name: i for (_, c), i in zip(wanted, ids, strict=True)}), fetch)
 
 
-async def _registered(registry: RegistryClient, subject: str, contract: Contract) -> int:
-    try:
-        return await registry.register(subject, contract.json)
-    except Incompatible as fault:
-        raise Incompatible(
-            f"{contract.full_name} cannot be registered under {subject}: {fault.detail}", code=fault.code
-        ) from fault
+async def _registered(registry: RegistryClient, wanted: Sequence[tuple[str, Contract]]) -> list[int]:
+    """Ids, in the order of what is wanted; all contracts that are refused are told at once."""
+    answers = await asyncio.gather(*(registry.register(s, c.json) for s, c in wanted), return_exceptions=True)
+    ids, refused = [], {}
+    for (subject, contract), answer in zip(wanted, answers, strict=True):
+        if isinstance(answer, Incompatible):
+            refused[contract.full_name] = f"{contract.full_name} may not follow what {subject} holds: {answer.detail}"
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            ids.append(answer)
+    if refused:
+        raise Incompatible("\n".join(refused.values()), code="incompatible_schema")
+    return ids
 
 
 def subjects(settings: Settings, contract: Contract) -> Iterator[str]:

@@ -27,7 +27,8 @@ def test_a_contract_is_avro(contract: Contract) -> None:
 def test_a_contract_lies_where_its_namespace_says(contract: Contract) -> None:
     """Whoever sees a type on the wire finds its file."""
     assert contract.full_name == f"retrace.{contract.context}.{contract.name}"
-    assert (AVRO_FOLDER / contract.context / f"{contract.name}.avsc").is_file()
+    places = (AVRO_FOLDER / contract.context / f"{contract.name}.avsc", AVRO_FOLDER / f"{contract.context}.avsc")
+    assert any(place.is_file() for place in places)
 
 
 @each
@@ -88,6 +89,28 @@ def test_contracts_are_read_in_the_order_of_their_paths(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(json.dumps({"type": "record", "name": Path(path).stem, "namespace": "n"}))
     assert [(c.context, c.name) for c in read(tmp_path)] == [("a", "X"), ("a", "Y"), ("b", "Z")]
+
+
+def test_a_file_may_hold_several_records(tmp_path: Path) -> None:
+    """An aggregate in one file; the file is legal Avro, so a type is defined once and named afterwards."""
+    colour = {"type": "enum", "name": "Colour", "symbols": ["RED", "BLUE"]}
+    part = {"type": "record", "name": "Part", "fields": [{"name": "colour", "type": colour}]}
+    parts = {"name": "parts", "type": {"type": "array", "items": part}}
+    more = [
+        {"name": "spare", "type": ["null", "Part"]},
+        {"name": "paints", "type": {"type": "map", "values": "retrace.cars.Colour"}},
+    ]
+    built = {"type": "record", "name": "Built", "namespace": "retrace.cars", "fields": [parts]}
+    changed = {"type": "record", "name": "Changed", "namespace": "retrace.cars", "fields": more}
+    fastavro.parse_schema([built, changed], named_schemas={})
+    (tmp_path / "cars.avsc").write_text(json.dumps([built, changed]))
+    first, second = read(tmp_path)
+    assert (first.context, first.schema) == ("cars", built)
+    alone: Any = fastavro.parse_schema(json.loads(second.json), named_schemas={})
+    together: Any = fastavro.parse_schema({**changed, "fields": [parts, *more]}, named_schemas={})
+    types = {field["name"]: field["type"] for field in alone["fields"]}
+    assert types["spare"] == ["null", together["fields"][0]["type"]["items"]]
+    assert types["paints"] == {"type": "map", "values": "retrace.cars.Colour"}
 
 
 @pytest.mark.parametrize(

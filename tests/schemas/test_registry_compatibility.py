@@ -78,6 +78,20 @@ def test_each_change_is_judged_in_both_directions(old: str, new: str, backward: 
     assert not faults(new, earlier, Level.NONE)
 
 
+@pytest.mark.parametrize(
+    ("new", "remedy"),
+    [
+        (record(AGE, field("score")), "field 'score' has no default and is not written; give it a default"),
+        (record(), "field 'age' has no default and is not written; keep it: those who read it need it"),
+        (record(field("age", "long")), "field 'age' is written as long and read as int; keep it as it was, or put"),
+    ],
+)
+def test_a_fault_says_what_to_do(new: str, remedy: str) -> None:
+    """The rule alone sends its reader to the Avro specification."""
+    (fault,) = faults(new, [("version 1", PLAIN)], Level.FULL_TRANSITIVE)
+    assert remedy in fault
+
+
 def test_transitive_levels_remember_versions_that_the_latest_has_forgotten() -> None:
     """A field may leave in one version and come back with another type in the next: old records are still there."""
     earlier = [("version 1", record(AGE, field("x", "int", default=0))), ("version 2", PLAIN)]

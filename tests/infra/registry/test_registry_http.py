@@ -134,7 +134,8 @@ async def test_the_reasons_of_a_refusal_name_the_field(http: httpx2.AsyncClient)
     await registered(http)
     path = "/compatibility/subjects/a%2Fb/versions?verbose=true"
     _, answer = await send(http, "POST", path, {"schema": BREAKING})
-    assert answer["messages"][0] == "the new schema cannot read version 1: field 'x' has no default and is not written"
+    fault = "the new schema cannot read version 1: field 'x' has no default and is not written; give it a default"
+    assert answer["messages"][0] == fault
     _, problem = await send(http, "POST", "/subjects/a%2Fb/versions", {"schema": BREAKING})
     assert problem["message"].splitlines() == answer["messages"]
 
