@@ -38,6 +38,7 @@ def test_every_read_model_is_found() -> None:
         "live_models",
         "model_registry",
         "popularity",
+        "schedules",
         "training_runs",
         "trending",
         "user_history",
