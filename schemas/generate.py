@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.contracts import AVRO_FOLDER, Contract, check_roles, read
+from schemas.topics import named
 
 PRIMITIVES = {
     "null": "None",
@@ -96,9 +97,14 @@ class Module:
 
 
 def modules() -> Iterator[tuple[Path, str]]:
-    """Path and text of each generated module."""
+    """Path and text of each generated module.
+
+    Raises:
+        ValueError: a contract names no role that may send it, or a topic where it cannot stand.
+    """
     folder = AVRO_FOLDER.parent
     every = sorted(map(check_roles, read(AVRO_FOLDER)), key=lambda c: c.context)  # a folder and a file may share it
+    named(every)
     for context, group in groupby(every, key=lambda c: c.context):
         yield folder / f"{context}.py", _formatted(Module(context, list(group)).text())
 

@@ -133,3 +133,11 @@ def test_nobody_is_named_who_sends_what_nobody_sends(contract: Contract) -> None
     """Roles on an event would promise a check that does not take place."""
     if contract.kind == "event" and contract.http is None:
         assert not contract.roles
+
+
+def test_every_attribute_is_in_the_reference() -> None:
+    """An attribute that no reader can look up is magic; a misspelt one is found here too."""
+    text = (Path(__file__).parents[2] / "docs" / "reference" / "contracts.md").read_text()
+    of_records = {name for contract in ALL for name in contract.schema} - {"type"}
+    of_fields = {name for contract in ALL for field in contract.fields for name in field}
+    assert {name for name in of_records | of_fields if f"`{name}`" not in text} == set()
