@@ -14,7 +14,15 @@ from inference.artifact import Metadata
 from inference.history import known
 from inference.interactions import Float32Array, Int32Array
 from schemas.catalog import CatalogEvent, ItemAdded, ItemChanged, ItemRetired
-from schemas.profiles import ConsentGiven, ConsentWithdrawn, PreferencesChanged, ProfilesEvent, UserRegistered
+from schemas.profiles import (
+    ConsentGiven,
+    ConsentWithdrawn,
+    PersonalDataDestroyed,
+    PreferencesChanged,
+    ProfilesEvent,
+    UserErased,
+    UserRegistered,
+)
 
 HISTORY_ROWS = 4096
 """Newest interactions of a user that are looked at."""
@@ -120,7 +128,7 @@ def history_sha256(items: Sequence[str], weights: Sequence[float] = ()) -> str:
 def evolve_profile(profile: Profile, event: ProfilesEvent) -> Profile:
     """The profile after one more event of its user."""
     match event:
-        case UserRegistered():
+        case UserRegistered() | PersonalDataDestroyed():
             return profile
         case PreferencesChanged(hidden_categories=hidden):
             return replace(profile, hidden_categories=frozenset(hidden))
@@ -128,6 +136,8 @@ def evolve_profile(profile: Profile, event: ProfilesEvent) -> Profile:
             return _with_consent(profile, purpose, True)
         case ConsentWithdrawn(purpose=purpose):
             return _with_consent(profile, purpose, False)
+        case UserErased():
+            return replace(profile, personalisation=False, training=False)
 
 
 def _with_consent(profile: Profile, purpose: str, given: bool) -> Profile:

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 ENDPOINTS_FILE = "endpoints.json"
 ADMIN_KEY_FILE = "admin.key"
+MASTER_KEY_FILE = "personal.key"
 SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -160,6 +161,19 @@ class ProcessorSettings(BaseModel):
     snapshots: Path | None = Field(None, description="folder of the snapshots; default <data_dir>/processor")
 
 
+class PersonalSettings(BaseModel):
+    """The keys that personal data is encrypted under."""
+
+    master_key: SecretStr | None = Field(
+        None, description="32 bytes in base64, under which people's keys are wrapped; default <data_dir>/personal.key"
+    )
+    keys: Path | None = Field(
+        None, description="folder of people's keys, the same for all services; default <data_dir>/personal"
+    )
+    cache_s: float = Field(10, description="how long a key is kept in memory", ge=0)
+    cache_size: int = Field(20_000, description="keys kept in memory", ge=0)
+
+
 class StackSettings(BaseModel):
     """The servers that `retrace up` runs on this machine."""
 
@@ -214,6 +228,7 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     processor: ProcessorSettings = ProcessorSettings()
     access: AccessSettings = AccessSettings()
+    personal: PersonalSettings = PersonalSettings()
 
     test_stack: Path | None = Field(
         None, description="data folder of a running stack that the tests use; default one of their own"
@@ -239,6 +254,11 @@ class Settings(BaseSettings):
     def snapshots(self) -> Path:
         """The folder that processors keep their snapshots in."""
         return (self.processor.snapshots or self.data_dir / "processor").absolute()
+
+    @property
+    def key_folder(self) -> Path:
+        """The folder that people's keys are kept in."""
+        return (self.personal.keys or self.data_dir / "personal").absolute()
 
     @classmethod
     def settings_customise_sources(
@@ -271,6 +291,9 @@ class Endpoints(PydanticBaseSettingsSource):
         values: dict[str, Any] = json.loads(endpoints.read_text()) if endpoints.is_file() else {}
         if os.access(key, os.R_OK):  # another user of this machine may know the addresses, and not the key
             values.setdefault("access", {})["key"] = key.read_text().strip()
+        master = self._folder / MASTER_KEY_FILE
+        if os.access(master, os.R_OK):
+            values.setdefault("personal", {})["master_key"] = master.read_text().strip()
         return values
 
 

@@ -3,8 +3,9 @@
 Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the
 record key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every
 decided topic), `precondition` (its route insists on If-Match), `example` (a body, for the API's description), `roles`
-(who may send it), `sealed` (the API alone makes it, because a secret goes into it), and per field `pii`, `generated`
-(the API fills it), `minLength`, `maxLength`, `pattern`, `minimum`, `maximum`.
+(who may send it), `sealed` (the API alone makes it, because a secret goes into it), and per field `pii` (encrypted
+under the key of the person whom the record's key names), `generated` (the API fills it), `minLength`, `maxLength`,
+`pattern`, `minimum`, `maximum`.
 """
 
 import json
@@ -114,6 +115,11 @@ class Contract:
     def fields(self) -> list[dict[str, Any]]:
         """Fields, in the order of the file."""
         return list(self.schema["fields"])
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """Fields that describe the person whose id is the record's key: texts, or maps of texts."""
+        return frozenset(field["name"] for field in self.fields if field.get("pii"))
 
     @property
     def json(self) -> str:

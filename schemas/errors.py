@@ -4,6 +4,7 @@ Problem
 ├── Rejected       the domain said no                   409
 │   └── Conflict   the aggregate moved meanwhile        412, retriable
 ├── NotFound       no such thing                        404
+├── Gone           it was, and is not any more          410
 ├── Unknown        nobody knows who is asking           401
 ├── Forbidden      known, and not allowed to            403
 ├── Malformed      the body is not what it says it is   400
@@ -71,6 +72,13 @@ class NotFound(Problem):
 
     code = "not_found"
     status = 404
+
+
+class Gone(Problem):
+    """It was there, and was removed for good."""
+
+    code = "gone"
+    status = 410
 
 
 class Unknown(Problem):

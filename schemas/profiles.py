@@ -55,6 +55,21 @@ class ConsentWithdrawn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EraseUser:
+    """Forget a person: their key is destroyed, and with it everything that was encrypted under it.
+
+    Attributes:
+        user_id: Who.
+        reason: Why, such as the number of the request; it stays on record, so it must not describe the person.
+    """
+
+    AVRO: ClassVar[str] = "retrace.profiles.EraseUser"
+
+    user_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GiveConsent:
     """Allow a use of the user's data.
 
@@ -67,6 +82,25 @@ class GiveConsent:
 
     user_id: str
     purpose: Literal["personalisation", "training"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalDataDestroyed:
+    """The erasure has taken effect: no key of the person is left, and no read model holds them.
+
+    Attributes:
+        user_id: Who.
+        position: Where the erasure stands in the log, as topic/partition/offset.
+        keys: Keys of the person that were destroyed; 0 when nothing had been encrypted.
+        removed: Rows or documents about the person that each read model removed, by its name.
+    """
+
+    AVRO: ClassVar[str] = "retrace.profiles.PersonalDataDestroyed"
+
+    user_id: str
+    position: str = ""
+    keys: int
+    removed: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +140,40 @@ class RegisterUser:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportDestruction:
+    """The person's key is gone and every read model has dropped them; said by the eraser.
+
+    Attributes:
+        user_id: Who.
+        position: Where the erasure stands in the log, as topic/partition/offset.
+        keys: Keys of the person that were destroyed; 0 when nothing had been encrypted.
+        removed: Rows or documents about the person that each read model removed, by its name.
+    """
+
+    AVRO: ClassVar[str] = "retrace.profiles.ReportDestruction"
+
+    user_id: str
+    position: str = ""
+    keys: int
+    removed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserErased:
+    """From here on the person is forgotten: every reader drops what it holds about them.
+
+    Attributes:
+        user_id: Who.
+        reason: Why, such as the number of the request; it stays on record, so it must not describe the person.
+    """
+
+    AVRO: ClassVar[str] = "retrace.profiles.UserErased"
+
+    user_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UserRegistered:
     """A user became known.
 
@@ -137,6 +205,10 @@ class WithdrawConsent:
     purpose: Literal["personalisation", "training"]
 
 
-ProfilesEvent: TypeAlias = ConsentGiven | ConsentWithdrawn | PreferencesChanged | UserRegistered
+ProfilesEvent: TypeAlias = (
+    ConsentGiven | ConsentWithdrawn | PersonalDataDestroyed | PreferencesChanged | UserErased | UserRegistered
+)
 
-ProfilesCommand: TypeAlias = ChangePreferences | GiveConsent | RegisterUser | WithdrawConsent
+ProfilesCommand: TypeAlias = (
+    ChangePreferences | EraseUser | GiveConsent | RegisterUser | ReportDestruction | WithdrawConsent
+)

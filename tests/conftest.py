@@ -40,7 +40,9 @@ def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
         "postgres": {"db_schema": mark},
         "elastic": {"index_prefix": f"{mark}-"},
         "processor": {"snapshots": tmp_path / "snapshots"},
+        "personal": {"keys": tmp_path / "personal"},
     }
+    (tmp_path / "personal").mkdir()
     mine = Settings(**merged(stack.settings.model_dump(exclude_unset=True), corner))
     yield mine
     for server, forget in (("kafka", _forget_topics), ("postgres", _forget_tables), ("elastic", _forget_indices)):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psutil
 
 from infra.access.admin import admin_endpoints
+from infra.personal.master import prepare
 from infra.settings import ADMIN_KEY_FILE, ENDPOINTS_FILE, Settings
 from infra.stack import checks
 from infra.stack.cache import locked
@@ -96,6 +97,7 @@ class Stack:
             missing = [one for one in self._select(wanted) if not one.running]
             require_memory(missing)
             self._note(admin_endpoints(self.settings.access, self.data_dir))
+            prepare(self.settings)
             for one in missing:
                 one.claim()
                 if isinstance(one, Service):  # our services name each other, and start side by side
