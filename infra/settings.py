@@ -135,6 +135,16 @@ class AccessSettings(BaseModel):
     last_use_s: float = Field(300, description="how often at most the use of a key is put on record", gt=0)
 
 
+class SearchSettings(BaseModel):
+    """How items are found by their meaning."""
+
+    sentence_model: Path | None = Field(
+        None, description="ONNX file of a sentence model over BERT's uncased vocabulary; default the one that is shipped"
+    )
+    timeout_ms: int = Field(50, description="how long a query's vector may take before words alone decide", gt=0)
+    instances: int = Field(1, description="texts that the sentence model works on at once, on each server", ge=1)
+
+
 class AdmissionSettings(BaseModel):
     """When the command API refuses, because Kafka or the processor cannot follow."""
 
@@ -228,6 +238,7 @@ class Settings(BaseSettings):
     admission: AdmissionSettings = AdmissionSettings()
     processor: ProcessorSettings = ProcessorSettings()
     access: AccessSettings = AccessSettings()
+    search: SearchSettings = SearchSettings()
     personal: PersonalSettings = PersonalSettings()
 
     test_stack: Path | None = Field(
