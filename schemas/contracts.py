@@ -3,7 +3,8 @@
 Besides Avro's own attributes a contract may carry: `kind` (event or command), `topic`, `key` (field that holds the
 record key), `http` (method and path of its route), `fact` (needs no decision), `outcome` (answers a command, on every
 decided topic), `precondition` (its route insists on If-Match), `example` (a body, for the API's description), `roles`
-(who may send it), `sealed` (the API alone makes it, because a secret goes into it), and per field `pii` (encrypted
+(who may send it), `sealed` (the API alone makes it, because a secret goes into it), `oneOf` (fields of which exactly
+one is given), and per field `pii` (encrypted
 under the key of the person whom the record's key names), `generated` (the API fills it), `minLength`, `maxLength`,
 `pattern`, `minimum`, `maximum`.
 """
@@ -19,7 +20,7 @@ from typing import Any, Literal
 from schemas.named import apart
 from schemas.roles import ROLES
 
-UNREGISTERED = frozenset({"example", "precondition", "carries", "roles", "sealed"})
+UNREGISTERED = frozenset({"example", "precondition", "carries", "roles", "sealed", "oneOf"})
 """Attributes that may change without making another schema of it."""
 AVRO_FOLDER = Path(__file__).parent / "avro"
 
@@ -95,6 +96,11 @@ class Contract:
     def is_sealed(self) -> bool:
         """Whether the API alone makes it, on a route of its own: nobody sends it as it is."""
         return bool(self.schema.get("sealed"))
+
+    @cached_property
+    def one_of(self) -> tuple[str, ...]:
+        """Fields of which a caller gives exactly one; empty when there are none."""
+        return tuple(self.schema.get("oneOf", ()))
 
     @property
     def is_fact(self) -> bool:

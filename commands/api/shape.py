@@ -26,8 +26,16 @@ def shape_of(contract: Contract, without: Sequence[str] = ()) -> Shape:
         "description": contract.schema["doc"],
         "properties": {field["name"]: field_shape(field) for field in fields},
         **({"required": required} if required else {}),
+        **({"oneOf": [_said(contract, name) for name in contract.one_of]} if contract.one_of else {}),
         "additionalProperties": False,
     }
+
+
+def _said(contract: Contract, name: str) -> Shape:
+    """That a field is given and says something."""
+    kinds = {field["name"]: field["type"] for field in contract.fields}
+    value: Shape = {"const": True} if kinds[name] == "boolean" else {"not": {"type": "null"}}
+    return {"required": [name], "properties": {name: value}}
 
 
 def field_shape(field: Mapping[str, Any]) -> Shape:

@@ -64,6 +64,7 @@ class Validator:
 
     def __init__(self, contract: Contract, filled: frozenset[str] = frozenset()) -> None:
         self._name = contract.name
+        self._one_of = contract.one_of
         self._checks = {field["name"]: check_of(field) for field in contract.fields}
         self._defaults = {f["name"]: f["default"] for f in contract.fields if "default" in f}
         self._required = [f["name"] for f in contract.fields if "default" not in f and f["name"] not in filled]
@@ -101,11 +102,20 @@ class Validator:
             except Fault as fault:
                 faults.append(fault.under(name))
         faults += [Fault("is missing", (name,)) for name in self._required if name not in given]
+        if self._one_of and not faults:
+            faults += self._choice(fields)
         if len(fields) < len(checks):
             for name, default in self._defaults.items():
                 if name not in fields:
                     fields[name] = default
         return fields, faults
+
+    def _choice(self, fields: Fields) -> list[Fault]:
+        """Whether exactly one of the fields that exclude each other says something."""
+        said = [name for name in self._one_of if fields.get(name) not in (None, False)]
+        if len(said) == 1:
+            return []
+        return [Fault(f"give exactly one of {', '.join(self._one_of)}, not {' and '.join(said) or 'none'}")]
 
     def _unknown(self, name: str) -> Fault:
         near = get_close_matches(name, self._checks, n=1)

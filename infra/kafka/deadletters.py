@@ -1,5 +1,6 @@
 """Records that a reader gave up on, written where people find them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID, uuid5
@@ -10,8 +11,9 @@ from infra.kafka.facts import FactWriter
 from infra.kafka.records import Raw
 from infra.telemetry import DEAD_LETTERS
 from schemas.deadletters import RecordDeadLettered
-from schemas.envelope import Meta
+from schemas.envelope import Meta, tenant_of
 from schemas.errors import Problem
+from schemas.position import Position
 
 NAMESPACE = UUID("1d8f0c37-2f27-5c0b-8a55-3f0f1f6a7c90")
 
@@ -24,6 +26,15 @@ class Letters(Protocol):
     async def write(self, reader: str, raw: Raw, fault: BaseException) -> None:
         """Put a record there, for good."""
         ...
+
+
+def letter_id(reader: str, position: Position, version: int = 0) -> UUID:
+    """Id of the dead letter of a record: the same however often the same reader gives it up.
+
+    Args:
+        version: of the read model; 0 for another reader.
+    """
+    return uuid5(NAMESPACE, f"{reader}/v{version}/{position}" if version else f"{reader}/{position}")
 
 
 class DeadLetters:
@@ -39,27 +50,44 @@ class DeadLetters:
             Unavailable: Kafka did not confirm it.
         """
         code = fault.code if isinstance(fault, Problem) else "unreadable"
-        letter = RecordDeadLettered(
-            consumer=reader,
-            topic=raw.topic.name,
-            partition=raw.partition,
-            offset=raw.offset,
-            key=raw.key,
-            headers={name: value or b"" for name, value in raw.headers},
-            value=raw.value or b"",
-            code=code,
-            cause=str(fault) or repr(fault),
-        )
-        await self._writer.append(letter, _meta(reader, raw))
-        DEAD_LETTERS.labels(reader, code).inc()
-        log.error("dead letter", reader=reader, position=str(raw.position), code=code, cause=letter.cause)
+        await self._append(_letter(reader, raw, code, str(fault) or repr(fault)))
+
+    async def park(self, view: str, version: int, raw: Raw, code: str, cause: str) -> None:
+        """The same for a read model that keeps the later records of the key waiting.
+
+        Raises:
+            Unavailable: Kafka did not confirm it.
+        """
+        await self._append(replace(_letter(view, raw, code, cause), parked=True, version=version))
+
+    async def _append(self, letter: RecordDeadLettered) -> None:
+        await self._writer.append(letter, _meta(letter))
+        DEAD_LETTERS.labels(letter.consumer, letter.code).inc()
+        log.error("dead letter", reader=letter.consumer, position=letter.position, code=letter.code, cause=letter.cause)
 
 
-def _meta(reader: str, raw: Raw) -> Meta:
+def _letter(reader: str, raw: Raw, code: str, cause: str) -> RecordDeadLettered:
+    return RecordDeadLettered(
+        consumer=reader,
+        topic=raw.topic.name,
+        partition=raw.partition,
+        offset=raw.offset,
+        key=raw.key,
+        headers={name: value or b"" for name, value in raw.headers},
+        value=raw.value or b"",
+        code=code,
+        cause=cause,
+        position=str(raw.position),
+        type=next((value for name, value in raw.headers if name == "ce_type" and value), b"").decode(errors="replace"),
+    )
+
+
+def _meta(letter: RecordDeadLettered) -> Meta:
     return Meta(
-        id=uuid5(NAMESPACE, f"{reader}/{raw.position}"),
+        id=letter_id(letter.consumer, Position(letter.topic, letter.partition, letter.offset), letter.version),
         type=RecordDeadLettered.AVRO,
-        source=f"retrace/{reader}",
-        subject=raw.key,
+        source=f"retrace/{letter.consumer}",
+        subject=letter.key,
         time=datetime.now(UTC),
+        tenant=tenant_of(list(letter.headers.items())),
     )

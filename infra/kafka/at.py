@@ -1,0 +1,94 @@
+"""Single records of the log, read again by their positions: with every byte and every header, as they were written."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiokafka import AIOKafkaClient
+from aiokafka.errors import KafkaError
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from infra.kafka.block import Block
+from infra.kafka.fetch import Fetched, fetch, open_client
+from infra.kafka.records import Raw
+from infra.settings import Settings
+from schemas.errors import NotFound, Unavailable
+from schemas.models import OffsetRange
+from schemas.position import Position
+from schemas.topics import TOPICS
+
+NEAR = 2_000
+"""Offsets between two wanted records up to which what lies between them is read along: about one answer of a broker."""
+
+
+class Records:
+    """Reads records of one topic by their offsets; made by `open_records`."""
+
+    def __init__(self, client: AIOKafkaClient, settings: Settings, topic: str) -> None:
+        self._client = client
+        self._settings = settings
+        self._topic = TOPICS[topic]
+
+    async def read(self, partition: int, offsets: Sequence[int]) -> list[Raw]:
+        """The records at these offsets, in their order.
+
+        Raises:
+            NotFound: the log has no record there.
+            Unavailable: the brokers do not answer.
+        """
+        wanted = frozenset(offsets)
+        parts = [
+            OffsetRange(topic=self._topic.name, partition=partition, first=first, end=end)
+            for first, end in spans(sorted(wanted))
+        ]
+        found: list[Raw] = []
+        try:
+            async for fetched in fetch(self._client, self._settings, parts):
+                found += self._wanted(fetched, wanted)
+        except (KafkaError, OSError) as fault:
+            raise Unavailable(f"{self._topic.name} cannot be read: {fault!r}") from fault
+        if missing := wanted - {raw.offset for raw in found}:
+            raise NotFound(
+                f"the log has no record at {Position(self._topic.name, partition, min(missing))}", code="no_record"
+            )
+        return found
+
+    def _wanted(self, fetched: Fetched, offsets: frozenset[int]) -> Iterator[Raw]:
+        for block in fetched.blocks:
+            if any(offset in offsets for offset in range(block.base_offset, block.next_offset)):
+                yield from (
+                    raw for raw in self._raws(block, fetched.part) if raw.offset in offsets and _in(fetched.part, raw)
+                )
+
+    def _raws(self, block: Block, part: OffsetRange) -> Iterator[Raw]:
+        for record in DefaultRecordBatch(bytearray(block.data)):
+            key = (record.key or b"").decode(errors="replace")
+            yield Raw(self._topic, part.partition, record.offset, key, record.value, record.headers, record.timestamp)
+
+
+def spans(offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Ranges that hold these offsets, which are in order; those that are near each other share one."""
+    first = last = None
+    for offset in offsets:
+        if first is None or last is None:
+            first = offset
+        elif offset - last > NEAR:
+            yield first, last + 1
+            first = offset
+        last = offset
+    if first is not None and last is not None:
+        yield first, last + 1
+
+
+def _in(part: OffsetRange, raw: Raw) -> bool:
+    return part.first <= raw.offset < part.end
+
+
+@asynccontextmanager
+async def open_records(settings: Settings, topic: str) -> AsyncIterator[Records]:
+    """Reads records of `topic`.
+
+    Raises:
+        Unavailable: the brokers do not answer.
+    """
+    async with open_client(settings, [topic]) as client:
+        yield Records(client, settings, topic)
