@@ -1,10 +1,71 @@
 """A piece of one topic, ready to be folded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 from infra.kafka.records import Raw
+from projections.view import View
 from schemas.envelope import Recorded
+
+
+class Held(Protocol):
+    """The events of a batch, as objects where they are few (`few`) and as columns where they are many (`many`).
+
+    Both give the same rows. What counts by the rule and is the tenant's is held; nothing else.
+    """
+
+    def __len__(self) -> int:
+        """Events."""
+        ...
+
+    def within(self, first: Mapping[int, int], ends: Mapping[int, int]) -> Self:
+        """Those of these partitions that stand at `first` or later, and before `ends`."""
+        ...
+
+    def of_keys(self, keys: Collection[str]) -> Self:
+        """Those with one of these keys."""
+        ...
+
+    def without_keys(self, keys: Collection[str]) -> Self:
+        """Those with another key."""
+        ...
+
+    def places(self) -> list[tuple[int, int]]:
+        """Partition and offset of each, in the order of each partition."""
+        ...
+
+    def raws(self) -> list[Raw]:
+        """As records of the log, in the same order; headers that mean nothing to us may be missing."""
+        ...
+
+    def recorded(self, types: Collection[type[Any]]) -> list[Recorded]:
+        """Those of these classes, in the same order."""
+        ...
+
+    def staged(self, view: View) -> "Staged":
+        """As rows of the staged batch of a view."""
+        ...
+
+
+@dataclass(frozen=True)
+class Staged:
+    """Rows for the staged batch of a view, in the columns that `staging.columns` names.
+
+    Attributes:
+        rows: as Python values.
+        lines: as CSV, texts in quotes and nulls empty.
+        repeats: whether some may be repeats: facts under an id that a client chose.
+    """
+
+    rows: Sequence[Sequence[Any]] = ()
+    lines: Sequence[bytes] = ()
+    repeats: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to stage."""
+        return not self.rows and not self.lines
 
 
 @dataclass(frozen=True)
@@ -14,48 +75,57 @@ class Batch:
     Attributes:
         first: per partition, the offset that the reader stood at.
         ends: per partition, the offset after the last record, whether that record was an event or not.
-        events: what counts, in the order of each partition.
-        raws: the same records as they stand in the log, in the same order.
-        read_at: per partition, when its first record was written, seconds since 1970.
+        held: what counts.
     """
 
     topic: str
     first: Mapping[int, int]
     ends: Mapping[int, int]
-    events: Sequence[Recorded] = ()
-    raws: Sequence[Raw] = ()
-    read_at: Mapping[int, float] = field(default_factory=dict)
+    held: Held = field(repr=False)
+
+    def __len__(self) -> int:
+        """Events in it."""
+        return len(self.held)
 
     def beyond(self, reached: Mapping[int, int]) -> "Batch":
         """What of it a fold that has reached these offsets has yet to see."""
-        ends = {p: end for p, end in self.ends.items() if end > reached[p]}
         if all(self.first[p] >= reached[p] for p in self.ends):
             return self
-        kept = [i for i, e in enumerate(self.events) if e.position.offset >= reached[e.position.partition]]
-        first = {p: max(self.first[p], reached[p]) for p in ends}
-        return self._part(first, ends, kept)
+        ends = {p: end for p, end in self.ends.items() if end > reached[p]}
+        return self._part({p: max(self.first[p], reached[p]) for p in ends}, ends)
 
     def below(self, ends: Mapping[int, int]) -> "Batch":
         """What of it stands before these offsets; partitions that are not named end where they begin."""
         limits = {p: min(end, max(ends.get(p, 0), self.first[p])) for p, end in self.ends.items()}
-        kept = [i for i, e in enumerate(self.events) if e.position.offset < limits[e.position.partition]]
-        return self._part(self.first, limits, kept)
+        return self if limits == self.ends else self._part(self.first, limits)
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The same in two pieces, the first with half of the events; there must be two at least."""
-        middle = len(self.events) // 2
         cut: dict[int, int] = dict(self.first)
-        for event in self.events[:middle]:
-            cut[event.position.partition] = event.position.offset + 1
-        return (
-            self._part(self.first, cut, range(middle)),
-            self._part(cut, self.ends, range(middle, len(self.events))),
-        )
+        for partition, offset in self.held.places()[: len(self) // 2]:
+            cut[partition] = offset + 1
+        return self._part(self.first, cut), self._part(cut, self.ends)
 
     def without_events(self) -> "Batch":
         """The same stretch of the log with nothing in it."""
-        return self._part(self.first, self.ends, ())
+        return Batch(self.topic, self.first, self.ends, self.held.of_keys(()))
 
-    def _part(self, first: Mapping[int, int], ends: Mapping[int, int], kept: Sequence[int]) -> "Batch":
-        events, raws = [self.events[i] for i in kept], [self.raws[i] for i in kept]
-        return Batch(self.topic, {p: first[p] for p in ends}, ends, events, raws, self.read_at)
+    def of_keys(self, keys: Collection[str]) -> "Batch":
+        """The same stretch of the log with the events of these keys alone."""
+        return Batch(self.topic, self.first, self.ends, self.held.of_keys(keys))
+
+    def without_keys(self, keys: Collection[str]) -> "Batch":
+        """The same stretch of the log without the events of these keys."""
+        return Batch(self.topic, self.first, self.ends, self.held.without_keys(keys)) if keys else self
+
+    def raws(self) -> list[Raw]:
+        """See `Held`."""
+        return self.held.raws()
+
+    def recorded(self, types: Collection[type[Any]]) -> list[Recorded]:
+        """See `Held`."""
+        return self.held.recorded(types)
+
+    def _part(self, first: Mapping[int, int], ends: Mapping[int, int]) -> "Batch":
+        starts = {p: first[p] for p in ends}
+        return Batch(self.topic, starts, dict(ends), self.held.within(starts, ends))

@@ -18,12 +18,13 @@ CREATE TABLE IF NOT EXISTS projection_offsets (
     view text NOT NULL, version int NOT NULL, topic text NOT NULL, partition int NOT NULL, next_offset bigint NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (view, version, topic, partition)
 );
-CREATE TABLE IF NOT EXISTS projection_states (
-    view text NOT NULL, version int NOT NULL, state text NOT NULL, cause text NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (view, version)
+CREATE TABLE IF NOT EXISTS projection_workers (
+    view text NOT NULL, version int NOT NULL, worker text NOT NULL, state text NOT NULL, cause text NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (view, version, worker)
 );
+DROP TABLE IF EXISTS projection_states;
 """
-"""`projection_states`: whether a view is running, waiting or stopped, as its runner last said, and why."""
+"""`projection_workers`: whether a view is running, waiting or stopped, as each of its workers last said, and why."""
 
 SETUP_LOCK = 7_382_715_001
 """Key of the advisory lock that whoever makes tables holds."""
@@ -73,6 +74,19 @@ async def load(connection: AsyncConnection[Any], view: str, version: int) -> dic
     async for row in rows:
         found.setdefault(row["topic"], {})[row["partition"]] = row["next_offset"]
     return found
+
+
+async def behind(connection: AsyncConnection[Any], view: str, version: int, other: int) -> bool:
+    """Whether a version has yet to come to where another one is, in any partition."""
+    rows = await connection.execute(
+        """SELECT 1 FROM projection_offsets shown LEFT JOIN projection_offsets mine
+               ON mine.view = shown.view AND mine.version = %s AND mine.topic = shown.topic
+                   AND mine.partition = shown.partition
+           WHERE shown.view = %s AND shown.version = %s AND shown.next_offset > coalesce(mine.next_offset, 0)
+           LIMIT 1""",
+        (version, view, other),
+    )
+    return await rows.fetchone() is not None
 
 
 async def lock_all(connection: AsyncConnection[Any], view: str, version: int) -> dict[str, dict[int, int]]:

@@ -8,6 +8,7 @@ from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
 
 from infra.elastic import index_name
 from infra.settings import Settings
+from projections.batch import Batch
 from projections.faults import Broken, Unfit
 from projections.view import Drop, Index, Put
 from schemas.envelope import Recorded
@@ -104,14 +105,14 @@ class Documents:
         gone: list[Mapping[str, Any]] = [{"remove": {"index": name, "alias": alias}} for name in others]
         await self._client.indices.update_aliases(actions=[*gone, {"add": {"index": target, "alias": alias}}])
 
-    async def fold(self, events: Sequence[Recorded]) -> None:
-        """Bring events into the index; what it has seen before is left alone.
+    async def fold(self, batch: Batch) -> None:
+        """Bring a batch into the index; what it has seen before is left alone.
 
         Raises:
             Unfit: a document does not fit the mapping.
             Unavailable: Elasticsearch had no room for some documents.
         """
-        wanted = [event for event in events if type(event.event) in self._reads]
+        wanted = batch.recorded(self._reads)
         for start in range(0, len(wanted), IN_ONE_BULK):
             await self._fold(wanted[start : start + IN_ONE_BULK])
 

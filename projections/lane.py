@@ -1,5 +1,7 @@
 """One read model over one topic."""
 
+from collections.abc import Collection
+
 import structlog
 from prometheus_client import Counter, Histogram
 
@@ -31,7 +33,7 @@ class Lane:
     """Takes the batches of one topic into one read model, at its own pace.
 
     Attributes:
-        reached: next offset of every partition; empty before `open`.
+        reached: next offset of every partition that it takes; empty before `open`.
         stopped: whether it has given up; the projection's standing tells why.
     """
 
@@ -50,7 +52,7 @@ class Lane:
         """Whether its read model has stopped, here or in another lane."""
         return self.standing.stopped
 
-    async def open(self, partitions: int) -> None:
+    async def open(self, partitions: Collection[int]) -> None:
         """Connect and read the checkpoint.
 
         Raises:
@@ -82,8 +84,8 @@ class Lane:
         except Broken as fault:
             self.stop(fault)
             return
-        EVENTS.labels(name, self.topic).inc(len(part.events))
-        BATCH_EVENTS.labels(name).observe(len(part.events))
+        EVENTS.labels(name, self.topic).inc(len(part))
+        BATCH_EVENTS.labels(name).observe(len(part))
         self.standing.runs()
 
     async def rest(self) -> None:
@@ -94,8 +96,12 @@ class Lane:
         except Broken as fault:
             self.stop(fault)
 
+    def idles(self) -> None:
+        """Other workers have all the partitions."""
+        self.standing.rests(self.topic)
+
     def stop(self, fault: Exception) -> None:
-        """Give up, visibly."""
+        """Give up for a while, visibly."""
         self.standing.stops(fault)
         log.error("view stopped", view=self.projection.name, cause=str(fault))
 
@@ -108,10 +114,10 @@ class Lane:
 
     async def _isolate(self, batch: Batch, fault: Unfit) -> None:
         """Halve a batch until the event that does not fit is alone; it becomes a dead letter, the others go on."""
-        if not batch.events:
+        if not len(batch):
             raise Broken(f"{self.projection.name} cannot take even an empty batch: {fault}") from fault
-        if len(batch.events) == 1:
-            await self._letters.write(self.projection.name, batch.raws[0], fault)
+        if len(batch) == 1:
+            await self._letters.write(self.projection.name, batch.raws()[0], fault)
             await self._writer.apply(batch.without_events())
             return
         for half in batch.halves():

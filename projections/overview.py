@@ -1,6 +1,6 @@
 """Every read model and how it is doing: for the API and for the command line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +8,9 @@ from psycopg import AsyncConnection
 
 from projections.view import Projection, View
 from projections.watch import Lag, LogEnds, reached_by
+
+WORSE = ("running", "starting", "waiting", "stalled", "stopped")
+"""States of a worker, each worse than the one before."""
 
 SILENT_AFTER_S = 15
 """A projector that has not told its state for so long does not run."""
@@ -64,21 +67,27 @@ async def overview(connection: AsyncConnection[Any], ends: LogEnds, wanted: Iter
     """
     rows = await connection.execute(
         """SELECT view, version, state, cause, updated_at, extract(epoch FROM now() - updated_at)::float8 AS age
-           FROM projection_states"""
+           FROM projection_workers"""
     )
-    states = {(row["view"], row["version"]): row async for row in rows}
+    said: dict[tuple[str, int], list[Any]] = {}
+    async for row in rows:
+        said.setdefault((row["view"], row["version"]), []).append(row)
     found = []
     for projection in wanted:
-        state, cause = _state(states.get((projection.name, projection.version)))
+        state, cause = _state(said.get((projection.name, projection.version), []))
         lags = tuple(await ends.lags(await reached_by(connection, projection)))
         store = "postgres" if isinstance(projection, View) else "elasticsearch"
         found.append(Overview(projection.name, projection.version, store, state, cause, lags))
     return found
 
 
-def _state(row: Any) -> tuple[str, str]:
-    if row is None:
+def _state(said: Sequence[Any]) -> tuple[str, str]:
+    """What the workers say, the worst of it; those that have fallen silent count only when all have."""
+    if not said:
         return "absent", "no projector has run it yet: start one with `retrace serve projector`"
-    if row["age"] > SILENT_AFTER_S:
-        return "silent", f"its projector has not been heard of since {row['updated_at']:%Y-%m-%d %H:%M:%S} UTC"
-    return row["state"], row["cause"]
+    heard = [row for row in said if row["age"] <= SILENT_AFTER_S]
+    if not heard:
+        last = max(row["updated_at"] for row in said)
+        return "silent", f"its projector has not been heard of since {last:%Y-%m-%d %H:%M:%S} UTC"
+    worst = max(heard, key=lambda row: WORSE.index(row["state"]))
+    return worst["state"], worst["cause"]

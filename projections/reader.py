@@ -1,24 +1,31 @@
 """Reads one topic from given offsets and decodes it, batch by batch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+import polars as pl
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.record.default_records import DefaultRecordBatch
 
+from infra.kafka import columns, frame
 from infra.kafka.consumer import make_consumer
 from infra.kafka.deadletters import Letters
-from infra.kafka.records import Decoder, Raw, from_aiokafka
-from infra.kafka.topics import physical
+from infra.kafka.fetch import open_client
+from infra.kafka.records import Decoder, Raw
+from infra.kafka.tail import Growth, Tail
 from infra.settings import Settings
-from projections.batch import Batch
-from schemas.envelope import Recorded
+from projections.batch import Batch, Held
+from projections.few import Few
+from projections.many import held
+from schemas.envelope import DEFAULT_TENANT, NAMES, Recorded
 from schemas.errors import Incompatible, Unavailable
+from schemas.topics import TOPICS, Topic
 
-MAX_RECORDS = 8_000
-"""Records in a batch at most: what one transaction holds, and what a fault makes us do again."""
+FEW = 200
+"""Records up to which objects cost less than columns, whose price hardly depends on how many there are."""
 
 DECODED_AT_ONCE = 250
 """Records decoded before others get their turn on the event loop: about 5 ms."""
@@ -28,61 +35,58 @@ class Reader:
     """Reads one topic; made by `open_reader`.
 
     Args:
-        consumer: assigned to the topic's partitions, standing at `reached`.
-        reached: next offset of every partition.
+        tail: follows the topic's partitions from where `reached` says.
         tenant: whose events are read; the others are passed over.
         name: what dead letters call this reader.
     """
 
-    def __init__(
-        self,
-        consumer: AIOKafkaConsumer,
-        decoder: Decoder,
-        letters: Letters,
-        *,
-        topic: str,
-        prefix: str,
-        tenant: str,
-        reached: Mapping[int, int],
-        name: str,
-    ) -> None:
-        self._consumer = consumer
+    def __init__(self, tail: Tail, decoder: Decoder, letters: Letters, *, topic: str, tenant: str, name: str) -> None:
+        self._tail = tail
         self._decoder = decoder
         self._letters = letters
-        self._topic = topic
-        self._prefix = prefix
+        self._topic = TOPICS[topic]
         self._tenant = tenant
-        self._reached = dict(reached)
         self._name = name
 
     async def read(self, *, wait_ms: int = 1000) -> Batch | None:
         """The next batch; None when nothing came in `wait_ms`. What cannot be read has become a dead letter.
 
         Raises:
-            Unavailable: the registry or the dead letters' topic is away; open the reader again.
+            Unavailable: Kafka, the registry or the dead letters' topic is away; open the reader again.
             Incompatible: the log does not reach to where the reader stands, or no longer.
         """
-        try:
-            fetched = await self._consumer.getmany(timeout_ms=wait_ms, max_records=MAX_RECORDS)
-        except OffsetOutOfRangeError as fault:
-            raise Incompatible(
-                f"{self._topic} has no records at {self._reached}: it was cut or made anew; rebuild its read models",
-                code="log_out_of_range",
-            ) from fault
-        except KafkaError as fault:
-            raise Unavailable(f"{self._topic} cannot be read: {fault!r}") from fault
-        raws = [from_aiokafka(record, self._prefix) for records in fetched.values() for record in records]
-        return await self._batch(raws) if raws else None
+        grown = await self._tail.read(wait_ms=wait_ms)
+        if not grown:
+            return None
+        first = {growth.partition: growth.first for growth in grown}
+        ends = {growth.partition: growth.end for growth in grown}
+        return Batch(self._topic.name, first, ends, await self._held(grown))
 
-    async def _batch(self, raws: list[Raw]) -> Batch:
-        ends = {raw.partition: raw.offset + 1 for raw in raws}
-        first = {partition: self._reached[partition] for partition in ends}
-        read_at = {raw.partition: raw.timestamp_ms / 1000 for raw in reversed(raws)}
-        counted, events = await self._decode([raw for raw in raws if raw.tenant == self._tenant])
-        self._reached |= ends
-        return Batch(self._topic, first, ends, events, counted, read_at)
+    async def _held(self, grown: Sequence[Growth]) -> Held:
+        if sum(growth.count for growth in grown) > FEW:
+            try:
+                return await self._columns(grown)
+            except Incompatible:
+                pass  # some record cannot be read: one by one it will be found
+        return await self._rows(grown)
 
-    async def _decode(self, raws: list[Raw]) -> tuple[list[Raw], list[Recorded]]:
+    async def _columns(self, grown: Sequence[Growth]) -> Held:
+        frames = await asyncio.to_thread(self._frames, grown)
+        await self._decoder.learn_ids({i for one in frames.values() for i in columns.schema_ids(one)})
+        return await asyncio.to_thread(held, frames, self._topic, self._decoder)
+
+    def _frames(self, grown: Sequence[Growth]) -> dict[int, pl.DataFrame]:
+        """By partition, the records that count and are the tenant's."""
+        found: dict[int, pl.DataFrame] = {}
+        for growth in grown:
+            rows = frame.of_blocks(growth.blocks, NAMES)
+            within = pl.col("offset").is_between(growth.first, growth.end, closed="left")
+            rows = rows.filter(within & (pl.col("tenant").fill_null(DEFAULT_TENANT) == self._tenant))
+            found[growth.partition] = columns.counting(rows, self._topic)
+        return found
+
+    async def _rows(self, grown: Sequence[Growth]) -> Few:
+        raws = [raw for growth in grown for raw in self._raws(growth) if raw.tenant == self._tenant]
         unknown = await self._learn(raws)
         counted: list[Raw] = []
         events: list[Recorded] = []
@@ -95,7 +99,13 @@ class Reader:
                 events.append(read)
             elif read is not None:
                 await self._letters.write(self._name, raw, read)
-        return counted, events
+        return Few(events, counted)
+
+    def _raws(self, growth: Growth) -> Iterator[Raw]:
+        for block in growth.blocks:
+            for record in DefaultRecordBatch(bytearray(block.data)):
+                if growth.first <= record.offset < growth.end:
+                    yield _raw(self._topic, growth.partition, record)
 
     def _read(self, raw: Raw) -> Recorded | Exception | None:
         """The event, None for a void record, or why it cannot be read.
@@ -130,6 +140,11 @@ class Reader:
         return unknown
 
 
+def _raw(topic: Topic, partition: int, record: Any) -> Raw:
+    key = (record.key or b"").decode(errors="replace")
+    return Raw(topic, partition, record.offset, key, record.value, record.headers, record.timestamp)
+
+
 @asynccontextmanager
 async def open_reader(
     settings: Settings,
@@ -145,13 +160,12 @@ async def open_reader(
     Raises:
         Unavailable: the brokers do not answer.
     """
-    partitions = {TopicPartition(physical(settings, topic), p): offset for p, offset in reached.items()}
-    async with open_consumer(settings) as consumer:
-        consumer.assign(list(partitions))
-        for partition, offset in partitions.items():
-            consumer.seek(partition, offset)
-        names = {"topic": topic, "prefix": settings.topic_prefix, "tenant": settings.tenant, "name": name}
-        yield Reader(consumer, decoder, letters, reached=reached, **names)
+    async with open_client(settings, [topic]) as client:
+        tail = Tail(client, settings, topic, reached)
+        try:
+            yield Reader(tail, decoder, letters, topic=topic, tenant=settings.tenant, name=name)
+        finally:
+            await tail.close()
 
 
 @asynccontextmanager

@@ -159,7 +159,7 @@ class Fold:
             with translated(self._name):
                 await self._fresh.fold(batch)
         except Unfit:
-            if len(batch.events) > 1:
+            if len(batch) > 1:
                 for half in batch.halves():
                     await self._take(half)
 
@@ -220,7 +220,7 @@ class FreshTable:
     async def fold(self, batch: Batch) -> None:
         """See `Fresh`."""
         async with self._connection.transaction():
-            await self._table.fold(self._connection, batch.events)
+            await self._table.fold(self._connection, batch)
 
     async def compare(self) -> Comparison:
         """See `Fresh`."""
@@ -250,7 +250,7 @@ class FreshIndex:
 
     async def fold(self, batch: Batch) -> None:
         """See `Fresh`."""
-        await self._index.fold(batch.events)
+        await self._index.fold(batch)
 
     async def compare(self) -> Comparison:
         """See `Fresh`."""

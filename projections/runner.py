@@ -2,11 +2,14 @@
 
 The lanes of a topic that stand close together share one reader, so that a record is fetched and decoded once.
 Everything that may be away (Kafka, the registry, PostgreSQL, Elasticsearch) is waited for; a view that fails by its own
-fault stops alone.
+fault stops alone, and is tried again after a pause. Several projectors share the partitions; the fence around the
+checkpoints keeps those right that believe in the same one.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
 from random import uniform
 from typing import TypeVar
 
@@ -19,6 +22,7 @@ from infra.elastic import make_elastic
 from infra.health import Health
 from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
+from infra.kafka.membership import Share, join
 from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -31,6 +35,8 @@ from projections.view import Index, Projection, View, topics_of
 from projections.watch import partitions_of, watch
 from projections.writer import make_writer
 from schemas.errors import Incompatible, Problem, Unavailable
+
+GROUP = "projector"
 
 NEAR = 20_000
 """Events that the lanes of one reader may be apart when it starts."""
@@ -53,21 +59,29 @@ def declared() -> tuple[Projection, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-async def run(settings: Settings, health: Health, wanted: Iterable[Projection]) -> None:
-    """Run these projections until cancelled."""
+async def run(settings: Settings, health: Health, wanted: Iterable[Projection], share: Share | None = None) -> None:
+    """Run these projections until cancelled.
+
+    Args:
+        share: the partitions to read; None joins the group of all projectors, which share them out.
+    """
     standings = [Standing(projection, health) for projection in wanted]
     decoder = await _until_there(lambda: open_decoder(settings), standings)
-    partitions = await _until_there(lambda: partitions_of(settings), standings)
-    async with make_elastic(settings) as client, asyncio.TaskGroup() as group:
-        writer = await _until_there(lambda: _started(FactWriter(settings, decoder.codec)), standings)
-        group.create_task(watch(settings, standings, health))
-        letters = DeadLetters(writer)
-        try:
-            for topic, lanes in _lanes(settings, client, letters, standings).items():
-                group.create_task(_follow_topic(settings, decoder, letters, topic, lanes, partitions[topic]))
-            await asyncio.Event().wait()
-        finally:
-            await writer.__aexit__()
+    await _until_there(lambda: partitions_of(settings), standings)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(make_elastic(settings))
+        writer = FactWriter(settings, decoder.codec)
+        await _until_there(lambda: stack.enter_async_context(writer), standings)
+        if share is None:
+            topics = sorted({topic for one in standings for topic in topics_of(one.projection)})
+            share = await _until_there(lambda: stack.enter_async_context(join(settings, GROUP, topics)), standings)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(watch(settings, standings, health))
+            for topic, lanes in _lanes(settings, client, DeadLetters(writer), standings).items():
+                for kind in (View, Index):  # one store's absence does not hold up the other's read models
+                    chosen = [lane for lane in lanes if isinstance(lane.projection, kind)]
+                    source = Source(settings, decoder, DeadLetters(writer), topic)
+                    group.create_task(Line(source, chosen, share).run())
 
 
 def _lanes(
@@ -81,43 +95,67 @@ def _lanes(
     return lanes
 
 
-async def _follow_topic(
-    settings: Settings, decoder: Decoder, letters: DeadLetters, topic: str, lanes: list[Lane], partitions: int
-) -> None:
-    """Open the lanes of a topic, each when its store is there; those that stand close together read together."""
-    async with asyncio.TaskGroup() as group:
-        for kind in (View, Index):  # one store's absence does not hold up the other's read models
-            group.create_task(
-                _follow_kind(
-                    settings,
-                    decoder,
-                    letters,
-                    topic,
-                    [lane for lane in lanes if isinstance(lane.projection, kind)],
-                    partitions,
-                )
-            )
+@dataclass(frozen=True)
+class Source:
+    """What reading a topic takes."""
+
+    settings: Settings
+    decoder: Decoder
+    letters: DeadLetters
+    topic: str
+
+    def open(self, reached: Mapping[int, int]) -> AbstractAsyncContextManager[Reader]:
+        """A reader that stands at these offsets."""
+        return open_reader(self.settings, self.decoder, self.letters, self.topic, reached)
 
 
-async def _follow_kind(
-    settings: Settings, decoder: Decoder, letters: DeadLetters, topic: str, lanes: list[Lane], partitions: int
-) -> None:
-    try:
-        await _until_there(lambda: _open(lanes, partitions), [lane.standing for lane in lanes])
-        async with asyncio.TaskGroup() as group:
-            for cohort in cohorts([lane for lane in lanes if not lane.stopped], NEAR):
-                group.create_task(Follower(settings, decoder, letters, topic, cohort, partitions).run())
-    finally:
-        await asyncio.gather(*(lane.close() for lane in lanes))
+class Line:
+    """The lanes of one topic into one kind of store, on the partitions that are this worker's."""
+
+    def __init__(self, source: Source, lanes: Sequence[Lane], share: Share) -> None:
+        self._source = source
+        self._lanes = lanes
+        self._share = share
+
+    async def run(self) -> None:
+        """Follow the topic until cancelled, anew whenever the share changes."""
+        while True:
+            epoch = self._share.epoch
+            mine = self._share.of(self._source.topic)
+            if epoch and not mine:
+                for lane in self._lanes:
+                    lane.idles()
+            await self._until_share_changes(epoch, mine)
+
+    async def _until_share_changes(self, epoch: int, mine: frozenset[int]) -> None:
+        work = asyncio.create_task(self._follow(mine))
+        change = asyncio.create_task(self._share.after(epoch))
+        try:
+            await asyncio.wait({work, change}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                await change
+        finally:
+            for task in (work, change):
+                task.cancel()
+            await asyncio.gather(work, change, return_exceptions=True)
+
+    async def _follow(self, mine: frozenset[int]) -> None:
+        """Open the lanes when their store is there; those that stand close together read together."""
+        if not mine or not self._lanes:
+            return
+        try:
+            await _until_there(lambda: _open(self._lanes, mine), [lane.standing for lane in self._lanes])
+            async with asyncio.TaskGroup() as group:
+                for cohort in cohorts(list(self._lanes), NEAR):
+                    group.create_task(Follower(self._source, cohort, mine, group).run())
+        finally:
+            await asyncio.gather(*(lane.close() for lane in self._lanes))
 
 
-async def _open(lanes: Iterable[Lane], partitions: int) -> None:
+async def _open(lanes: Iterable[Lane], partitions: Collection[int]) -> None:
     for lane in lanes:
         await lane.open(partitions)
-
-
-async def _started(writer: FactWriter) -> FactWriter:
-    return await writer.__aenter__()
 
 
 async def _until_there(attempt: Callable[[], Awaitable[T]], standings: Iterable[Standing]) -> T:
@@ -135,36 +173,40 @@ async def _until_there(attempt: Callable[[], Awaitable[T]], standings: Iterable[
 
 
 class Follower:
-    """Follows one topic for some lanes: reads ahead while they write, begins again where their checkpoints stand."""
+    """Follows some partitions of one topic for some lanes: reads ahead while they write, begins again where they stand.
 
-    def __init__(
-        self,
-        settings: Settings,
-        decoder: Decoder,
-        letters: DeadLetters,
-        topic: str,
-        lanes: list[Lane],
-        partitions: int,
-    ) -> None:
-        self._settings = settings
-        self._decoder = decoder
-        self._letters = letters
-        self._topic = topic
+    Args:
+        group: takes the lanes that stop, each on its own from there on.
+    """
+
+    def __init__(self, source: Source, lanes: list[Lane], partitions: frozenset[int], group: asyncio.TaskGroup) -> None:
+        self._source = source
         self._lanes = lanes
         self._partitions = partitions
+        self._group = group
         self._wait_s = FIRST_WAIT_S
 
     async def run(self) -> None:
-        """Follow until cancelled, or until every lane has stopped."""
+        """Follow until cancelled, or until every lane goes its own way."""
         while self._lanes:
             await self._attempt()
-            self._lanes = [lane for lane in self._lanes if not lane.stopped]
+            stopped = [lane for lane in self._lanes if lane.stopped]
+            self._lanes = [lane for lane in self._lanes if lane not in stopped]
+            for lane in stopped:
+                self._group.create_task(Follower(self._source, [lane], self._partitions, self._group)._again())
+
+    async def _again(self) -> None:
+        """Begin anew, after the pause that its standing wants."""
+        (lane,) = self._lanes
+        await asyncio.sleep(lane.standing.pause_s)
+        log.info("view begins again", view=lane.projection.name, attempts=lane.standing.attempts)
+        await self.run()
 
     async def _attempt(self) -> None:
         try:
             await self._follow()
         except Overtaken as fault:
-            log.info("another projector was quicker", topic=self._topic, detail=fault.detail)
+            log.info("another projector was quicker", topic=self._source.topic, detail=fault.detail)
             await asyncio.sleep(uniform(0, FIRST_WAIT_S))
         except Unavailable as fault:
             waits(self._lanes, fault)
@@ -176,15 +218,17 @@ class Follower:
 
     async def _follow(self) -> None:
         await _open(self._lanes, self._partitions)
-        reached = {p: min(lane.reached[p] for lane in self._lanes) for p in range(self._partitions)}
-        async with open_reader(self._settings, self._decoder, self._letters, self._topic, reached) as reader:
+        if any(lane.stopped for lane in self._lanes):
+            return
+        reached = {p: min(lane.reached[p] for lane in self._lanes) for p in self._partitions}
+        async with self._source.open(reached) as reader:
             await self._pump(reader)
 
     async def _pump(self, reader: Reader) -> None:
         """Read the next batch while this one is written."""
         upcoming = asyncio.create_task(reader.read())
         try:
-            while not all(lane.stopped for lane in self._lanes):
+            while not any(lane.stopped for lane in self._lanes):
                 batch = await upcoming
                 upcoming = asyncio.create_task(reader.read())
                 await self._hand_out(batch)

@@ -1,6 +1,8 @@
 """How a read model is doing: told to the health report and to whoever asks the database."""
 
+import time
 from collections.abc import Iterable
+from random import uniform
 from typing import Any, Literal, TypeAlias
 
 from psycopg import AsyncConnection
@@ -8,7 +10,10 @@ from psycopg import AsyncConnection
 from infra.health import Health
 from projections.view import Projection, topics_of
 
-State: TypeAlias = Literal["starting", "running", "waiting", "stopped"]
+State: TypeAlias = Literal["starting", "running", "waiting", "stopped", "stalled"]
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
 
 
 class Standing:
@@ -16,26 +21,35 @@ class Standing:
 
     Attributes:
         state: `starting` until the first batch or the end of the log, `running`, `waiting` for a store that is away,
-            `stopped` for good.
+            `stopped` by a fault of its own until the next attempt, `stalled` when it should run and does not get on.
         cause: why, for people.
+        attempts: how often it has stopped since it last ran.
     """
 
     def __init__(self, projection: Projection, health: Health) -> None:
         self.projection = projection
         self.state: State = "starting"
         self.cause = "has not reached the log yet"
+        self.attempts = 0
         self._health = health
+        self._again_at = 0.0
         self._resting: set[str] = set()
         health.failed(projection.name, self.cause)
 
     @property
     def stopped(self) -> bool:
-        """Whether it has given up."""
-        return self.state == "stopped"
+        """Whether it has given up for now."""
+        return self.state == "stopped" and time.monotonic() < self._again_at
+
+    @property
+    def pause_s(self) -> float:
+        """How long until it may be tried again."""
+        return max(0.0, self._again_at - time.monotonic())
 
     def runs(self) -> None:
         """It folds."""
         if not self.stopped:
+            self.attempts = 0
             self._say("running", "")
 
     def waits(self, fault: Exception) -> None:
@@ -43,9 +57,19 @@ class Standing:
         if not self.stopped:
             self._say("waiting", str(fault))
 
+    def stalls(self, cause: str) -> None:
+        """It should be folding, and nothing moves."""
+        if self.state == "running":
+            self._say("stalled", cause)
+
     def stops(self, fault: Exception) -> None:
-        """It has given up; only a new start changes that."""
-        self._say("stopped", str(fault))
+        """It gives up for a while, longer each time."""
+        if self.stopped:
+            return
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self.attempts) * uniform(0.8, 1.2)
+        self.attempts += 1
+        self._again_at = time.monotonic() + pause_s
+        self._say("stopped", f"{fault}" if self.attempts == 1 else f"{fault} (tried {self.attempts} times)")
 
     def rests(self, topic: str) -> bool:
         """It has come to the end of a topic; answers whether it has come to the end of all of them."""
@@ -61,14 +85,19 @@ class Standing:
             self._health.failed(self.projection.name, f"{state}: {cause}")
 
 
-async def record(connection: AsyncConnection[Any], standings: Iterable[Standing]) -> None:
+async def record(connection: AsyncConnection[Any], worker: str, standings: Iterable[Standing]) -> None:
     """Write the states where the query API and the command line read them."""
     rows = [(s.projection.name, s.projection.version, s.state, s.cause) for s in standings]
     names, versions, states, causes = (list(column) for column in zip(*rows, strict=True))
     await connection.execute(
-        """INSERT INTO projection_states (view, version, state, cause)
-           SELECT * FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[])
-           ON CONFLICT (view, version) DO UPDATE
+        """INSERT INTO projection_workers (worker, view, version, state, cause)
+           SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::text[], %s::text[])
+           ON CONFLICT (view, version, worker) DO UPDATE
            SET state = excluded.state, cause = excluded.cause, updated_at = now()""",
-        (names, versions, states, causes),
+        (worker, names, versions, states, causes),
     )
+
+
+async def forget_gone(connection: AsyncConnection[Any]) -> None:
+    """Remove what workers said that have not been heard of for a day."""
+    await connection.execute("DELETE FROM projection_workers WHERE updated_at < now() - interval '1 day'")

@@ -1,23 +1,23 @@
 """The tables of views in PostgreSQL: how they are made, and how a batch comes into them."""
 
-from collections.abc import Sequence
+import asyncio
 from hashlib import sha256
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, AsyncCursor, sql
 
 from projections import checkpoint
+from projections.batch import Batch, Staged
 from projections.faults import Broken
-from projections.staging import columns, row_maker
+from projections.staging import columns
 from projections.view import View
-from schemas.envelope import Recorded
 
 SEEN = "_seen"
 """Suffix of the table of ids, chosen by clients, that a view has counted."""
 
-CLIENT_CHOSEN = 5
-"""Version of a UUID that a client chose; only such a fact can come twice."""
+MANY = 1_000
+"""Events from which on they are made ready beside the event loop."""
 
 
 class Table:
@@ -31,10 +31,10 @@ class Table:
         self.view = view
         self.schema = schema
         self.name = name or view.physical
-        self._makers = {event: row_maker(view, event) for event in view.reads}
         self._apply = self.statement(view.apply)
         names = [sql.Identifier(column.name) for column in columns(view)]
         self._copy = sql.SQL("COPY batch ({}) FROM STDIN").format(sql.SQL(", ").join(names))
+        self._copy_lines = self._copy + sql.SQL(" (FORMAT csv)")
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -145,17 +145,30 @@ class Table:
             sql.SQL("CREATE TEMPORARY TABLE IF NOT EXISTS batch ({}) ON COMMIT DELETE ROWS").format(declared)
         )
 
-    async def fold(self, connection: AsyncConnection[Any], events: Sequence[Recorded]) -> None:
-        """Bring events into the table, within the transaction of the caller. Call `stage_in` once before."""
-        wanted = [event for event in events if type(event.event) in self._makers]
-        if not wanted:
+    async def fold(self, connection: AsyncConnection[Any], batch: Batch) -> None:
+        """Bring a batch into the table, within the transaction of the caller. Call `stage_in` once before."""
+        staged = await self._staged(batch)
+        if staged.empty:
             return
-        async with connection.cursor() as cursor, cursor.copy(self._copy) as copy:
-            for event in wanted:
-                await copy.write_row(self._makers[type(event.event)](event))
-        if self.view.deduplicate and any(event.meta.id.version == CLIENT_CHOSEN for event in wanted):
+        async with connection.cursor() as cursor:
+            await self._copy_in(cursor, staged)
+        if self.view.deduplicate and staged.repeats:
             await connection.execute(self._forget_repeats())
         await connection.execute(self._apply)
+
+    async def _staged(self, batch: Batch) -> Staged:
+        if len(batch) < MANY:
+            return batch.held.staged(self.view)
+        return await asyncio.to_thread(batch.held.staged, self.view)
+
+    async def _copy_in(self, cursor: AsyncCursor[Any], staged: Staged) -> None:
+        if staged.rows:
+            async with cursor.copy(self._copy) as copy:
+                for row in staged.rows:
+                    await copy.write_row(row)
+        for lines in staged.lines:
+            async with cursor.copy(self._copy_lines) as copy:
+                await copy.write(lines)
 
     def _forget_repeats(self) -> sql.Composed:
         """Take out of the batch what was counted before, and all but the first of what is in it more than once."""

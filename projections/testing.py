@@ -13,13 +13,22 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from uuid6 import uuid7
 
+from infra.kafka import frame
+from infra.kafka.records import Decoder, Raw
 from projections.batch import Batch
+from projections.few import Few
+from projections.many import held
 from projections.table import Table
 from projections.view import Drop, Index, Put, View
+from schemas.codec import Codec
 from schemas.contracts import contracts
-from schemas.envelope import Meta, Recorded
+from schemas.envelope import NAMES, Meta, Recorded
 from schemas.position import Position
 from schemas.testing import difference
+from schemas.topics import TOPICS
+
+CODEC = Codec({name: number for number, name in enumerate(contracts(), start=1)})
+"""Encodes as if every contract had been registered."""
 
 NOON = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 
@@ -69,10 +78,11 @@ class Log:
 
 
 async def fold(connection: AsyncConnection[Any], table: Table, batches: Iterable[Sequence[Recorded]]) -> None:
-    """Bring batches into a table, each in its transaction."""
+    """Bring batches into a table, each in its transaction; each has events of one topic."""
     for events in batches:
-        async with connection.transaction():
-            await table.fold(connection, events)
+        if events:
+            async with connection.transaction():
+                await table.fold(connection, batch_of(events))
 
 
 async def published(connection: AsyncConnection[Any], table: Table) -> list[dict[str, Any]]:
@@ -175,5 +185,27 @@ def batch_of(events: Sequence[Recorded], first: dict[int, int] | None = None) ->
     for event in events:
         starts.setdefault(event.position.partition, event.position.offset)
         ends[event.position.partition] = event.position.offset + 1
-    raws: list[Any] = [dataclasses.replace(event.position) for event in events]
-    return Batch(events[0].position.topic, first or starts, ends, list(events), raws)
+    few = Few(list(events), [raw_of(event) for event in events])
+    return Batch(events[0].position.topic, first or starts, ends, few)
+
+
+def raw_of(event: Recorded) -> Raw:
+    """The record that the event would come as; its schema id is of no registry."""
+    at = event.position
+    value = CODEC.encode(event.event)
+    expected = at.offset if TOPICS[at.topic].is_decided else None
+    meta = dataclasses.replace(event.meta, expected_offset=expected)
+    return Raw(TOPICS[at.topic], at.partition, at.offset, meta.subject, value, meta.headers(), 0)
+
+
+def columns_of(events: Sequence[Recorded]) -> Batch:
+    """The same events as the reader hands out many of them: as columns."""
+    few = batch_of(events)
+    topic = TOPICS[few.topic]
+    raws = few.raws()
+    frames = {p: frame.of_raws([raw for raw in raws if raw.partition == p], NAMES) for p in few.ends}
+    return Batch(few.topic, few.first, few.ends, held(frames, topic, Decoder(CODEC, _no_registry)))
+
+
+async def _no_registry(schema_id: int) -> Mapping[str, Any]:
+    raise AssertionError(f"schema {schema_id} is none of today's")

@@ -1,10 +1,13 @@
 """How far the read models are behind the log, in events and in seconds; and what else a runner tells regularly."""
 
 import asyncio
+import os
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,7 +25,7 @@ from infra.telemetry import LAG
 from projections import checkpoint
 from projections.faults import translated
 from projections.reader import open_consumer
-from projections.standing import Standing, record
+from projections.standing import Standing, forget_gone, record
 from projections.view import Projection, topics_of
 from schemas.errors import Unavailable
 from schemas.topics import TOPICS
@@ -31,6 +34,9 @@ LAG_SECONDS = Gauge("retrace_lag_seconds", "Age of the oldest record not read ye
 
 EVERY_S = 2.0
 """How often a runner says how it is."""
+
+STALLED_AFTER_S = 30.0
+"""A checkpoint that stands still for so long while there is something to fold is no longer `running`."""
 
 PROBE_MS = 500
 """How long the oldest unread record of a partition is waited for."""
@@ -138,28 +144,58 @@ async def reached_by(connection: AsyncConnection[Any], projection: Projection) -
     return {topic: found[topic] for topic in topics_of(projection) if topic in found}
 
 
+class Movement:
+    """Since when each checkpoint has stood where it stands."""
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[str, str, int], tuple[int, float]] = {}
+
+    def stuck(self, view: str, lag: Lag) -> float:
+        """For how many seconds a checkpoint has not moved though the log goes on; 0 when it has nothing to do."""
+        at = (view, lag.topic, lag.partition)
+        offset, since = self._since.get(at, (-1, 0.0))
+        if offset != lag.next_offset or not lag.events:
+            self._since[at] = (lag.next_offset, time.monotonic())
+            return 0.0
+        return time.monotonic() - since
+
+
 async def watch(settings: Settings, standings: Sequence[Standing], health: Health) -> None:
     """Measure lag and write the states, again and again, until cancelled. Faults are told, and tried again."""
+    worker, movement = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}", Movement()
     while True:
         try:
             async with open_consumer(settings) as consumer, await connect(settings, "projector watch") as connection:
                 await checkpoint.prepare(connection, settings.postgres.db_schema)
-                await _watch(LogEnds(settings, consumer), connection, standings, health)
+                await forget_gone(connection)
+                await _watch(LogEnds(settings, consumer), connection, standings, health, worker, movement)
         except Unavailable as fault:
             health.failed("log and checkpoints", fault.detail)
         await asyncio.sleep(EVERY_S)
 
 
 async def _watch(
-    ends: LogEnds, connection: AsyncConnection[Any], standings: Sequence[Standing], health: Health
+    ends: LogEnds,
+    connection: AsyncConnection[Any],
+    standings: Sequence[Standing],
+    health: Health,
+    worker: str,
+    movement: Movement,
 ) -> None:
     while True:
-        with translated("projection_states"):
-            await record(connection, standings)
+        with translated("projection_workers"):
+            await record(connection, worker, standings)
             for standing in standings:
-                for lag in await ends.lags(await reached_by(connection, standing.projection)):
-                    labels = (standing.projection.name, lag.topic, lag.partition)
-                    LAG.labels(*labels).set(lag.events)
-                    LAG_SECONDS.labels(*labels).set(lag.seconds)
+                _tell(standing, await ends.lags(await reached_by(connection, standing.projection)), movement)
         health.ok("log and checkpoints")
         await asyncio.sleep(EVERY_S)
+
+
+def _tell(standing: Standing, lags: Sequence[Lag], movement: Movement) -> None:
+    name = standing.projection.name
+    for lag in lags:
+        LAG.labels(name, lag.topic, lag.partition).set(lag.events)
+        LAG_SECONDS.labels(name, lag.topic, lag.partition).set(lag.seconds)
+        if (stuck_s := movement.stuck(name, lag)) > STALLED_AFTER_S:
+            where = f"{lag.topic}/{lag.partition} at offset {lag.next_offset}"
+            standing.stalls(f"{where} has not moved for {stuck_s:.0f} s, with {lag.events} records to fold")

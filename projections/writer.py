@@ -1,5 +1,6 @@
 """Bring batches into a read model: each with its checkpoint, effectively once."""
 
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from elasticsearch import AsyncElasticsearch
@@ -22,8 +23,8 @@ class Writer(Protocol):
     Everything raises what `faults` says.
     """
 
-    async def open(self, topic: str, partitions: int) -> dict[int, int]:
-        """Connect anew, make what is missing, and answer the next offset of every partition of the topic."""
+    async def open(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+        """Connect anew, make what is missing, and answer the next offsets of these partitions of the topic."""
         ...
 
     async def apply(self, batch: Batch) -> None:
@@ -53,10 +54,16 @@ class _Connected:
         assert self._held is not None, "open the writer first"
         return self._held
 
-    async def _reached(self, topic: str, partitions: int) -> dict[int, int]:
+    async def _reached(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
         view, version = self._projection.name, self._projection.version
-        await checkpoint.ensure(self._connection, view, version, topic, range(partitions))
-        return (await checkpoint.load(self._connection, view, version))[topic]
+        await checkpoint.ensure(self._connection, view, version, topic, partitions)
+        found = (await checkpoint.load(self._connection, view, version)).get(topic, {})
+        return {partition: found[partition] for partition in partitions}
+
+    async def _overtakes(self, shown: int) -> bool:
+        """Whether this version is to be shown in place of another: it is later, and has come as far."""
+        view, version = self._projection.name, self._projection.version
+        return shown < version and not await checkpoint.behind(self._connection, view, version, shown)
 
     async def _reconnect(self) -> None:
         await self.close()
@@ -86,7 +93,7 @@ class TableWriter(_Connected):
         super().__init__(view, settings)
         self._table = Table(view, self._schema)
 
-    async def open(self, topic: str, partitions: int) -> dict[int, int]:
+    async def open(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
         """See `Writer`."""
         with translated(self._projection.name):
             await self._reconnect()
@@ -105,14 +112,14 @@ class TableWriter(_Connected):
         with translated(self._projection.name):
             async with self._connection.transaction():
                 await self._fence(batch)
-                await self._table.fold(self._connection, batch.events)
+                await self._table.fold(self._connection, batch)
                 await self._advance(batch)
 
     async def publish(self) -> bool:
         """See `Writer`."""
         with translated(self._projection.name):
             shown = await self._table.published_version(self._connection)
-            if shown is not None and shown >= self._projection.version:
+            if shown is not None and not await self._overtakes(shown):
                 return False
             await self._table.publish(self._connection)
             return True
@@ -125,7 +132,7 @@ class DocumentWriter(_Connected):
         super().__init__(index, settings)
         self._documents = Documents(index, settings, client)
 
-    async def open(self, topic: str, partitions: int) -> dict[int, int]:
+    async def open(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
         """See `Writer`."""
         with translated(self._projection.name):
             await self._reconnect()
@@ -141,14 +148,14 @@ class DocumentWriter(_Connected):
         with translated(self._projection.name):
             async with self._connection.transaction():
                 await self._fence(batch)
-                await self._documents.fold(batch.events)
+                await self._documents.fold(batch)
                 await self._advance(batch)
 
     async def publish(self) -> bool:
         """See `Writer`."""
         with translated(self._projection.name):
             shown = await self._documents.targets(self._documents.published)
-            if any(_version(name) >= self._projection.version for name in shown):
+            if shown and not await self._overtakes(max(map(_version, shown))):
                 return False
             await self._show()
             return True

@@ -56,7 +56,12 @@ def schema_ids(frame: pl.DataFrame) -> set[int]:
 
 
 def events(
-    frame: pl.DataFrame, topic: Topic, partition: int, codec: Codec, types: Collection[str] | None = None
+    frame: pl.DataFrame,
+    topic: Topic,
+    partition: int,
+    codec: Codec,
+    types: Collection[str] | None = None,
+    headers: Mapping[str, str] = META_HEADERS,
 ) -> dict[str, pl.DataFrame]:
     """The events of these records by type, as the type is called today; rows in the order of the log.
 
@@ -64,22 +69,23 @@ def events(
         frame: records of one partition that count, in log order, with the columns of `HEADERS`.
         codec: knows every schema among them.
         types: full names wanted, as they are called today; None for all.
+        headers: columns of the tables by the header that they are of.
 
     Raises:
         Incompatible: a record cannot be read; the message names its position.
     """
     found: dict[str, list[pl.DataFrame]] = {}
     for (head,), rows in frame.group_by(pl.col("value").bin.slice(0, FRAME.size), maintain_order=True):
-        for name, table in _decoded(head, rows, Where(topic, partition), codec, types):
+        for name, table in _decoded(head, rows, Where(topic, partition, headers), codec, types):
             found.setdefault(name, []).append(table)
     return {name: _joined(tables) for name, tables in sorted(found.items())}
 
 
 class Where:
-    """The partition that records are from."""
+    """The partition that records are from, and the columns that their headers become."""
 
-    def __init__(self, topic: Topic, partition: int) -> None:
-        self.topic, self.partition = topic, partition
+    def __init__(self, topic: Topic, partition: int, headers: Mapping[str, str]) -> None:
+        self.topic, self.partition, self.headers = topic, partition, headers
 
     def of(self, offset: int) -> str:
         """A position as people write it."""
@@ -169,8 +175,9 @@ def _as_list(value: Any) -> Any:
 
 def meta(rows: pl.DataFrame, where: Where) -> pl.DataFrame:
     """The columns `META` of these records, which name the same schema."""
-    named = {name: pl.col(header) for header, name in META_HEADERS.items()}
-    named["_time"] = named["_time"].str.to_datetime("%+", time_unit="us", time_zone="UTC")
+    named = {name: pl.col(header) for header, name in where.headers.items()}
+    if (time := where.headers.get("ce_time")) is not None:
+        named[time] = named[time].str.to_datetime("%+", time_unit="us", time_zone="UTC")
     return rows.select(
         pl.lit(where.topic.name).alias("_topic"),
         pl.lit(where.partition, pl.Int32).alias("_partition"),

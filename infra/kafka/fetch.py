@@ -1,7 +1,7 @@
 """Record batches as the brokers keep them, asked for directly: the way of a replay, which needs no consumer group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -116,7 +116,7 @@ async def _ask(client: AIOKafkaClient, settings: Settings, part: OffsetRange, of
             aborted, data = await _once(client, settings, part, offset)
             blocks = list(split(data))
             if blocks:
-                return _Answer(list(_standing(blocks, part, aborted)), blocks[-1].next_offset)
+                return _Answer(list(standing(blocks, part, aborted)), blocks[-1].next_offset)
         except OffsetOutOfRangeError as fault:
             raise Invalid(f"offset {offset} of {name_of(part)} is not in the log", code="range_outside_log") from fault
         except FINAL as fault:
@@ -132,21 +132,61 @@ async def _once(
     client: AIOKafkaClient, settings: Settings, part: OffsetRange, offset: int
 ) -> tuple[list[tuple[int, int]], bytes]:
     topic = physical(settings, part.topic)
-    leader = client.cluster.leader_for_partition(TopicPartition(topic, part.partition))
+    leader = leader_of(client, TopicPartition(topic, part.partition))
+    (piece,) = await ask(client, leader, topic, {part.partition: offset}, wait_ms=WAIT_MS)
+    if piece.code:
+        raise for_code(piece.code)()
+    return list(piece.aborted), piece.data
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a broker has of one partition.
+
+    Attributes:
+        code: Kafka's error; 0 when there is none.
+        aborted: producer id and first offset of each aborted transaction in it.
+        data: record batches, the last one maybe cut short.
+    """
+
+    partition: int
+    code: int
+    aborted: Sequence[tuple[int, int]]
+    data: bytes
+
+
+def leader_of(client: AIOKafkaClient, place: TopicPartition) -> int:
+    """The broker that has a partition.
+
+    Raises:
+        KafkaError: none has it now.
+    """
+    leader: int | None = client.cluster.leader_for_partition(place)
     if leader is None or leader < 0:
-        raise KafkaError(f"{topic}/{part.partition} has no leader")
-    asked = FetchRequest(WAIT_MS, 1, FETCH_BYTES, READ_COMMITTED, [(topic, [(part.partition, offset, FETCH_BYTES)])])
-    response: Any = await client.send(leader, asked)
-    for _, partitions in response.topics:
-        for _, code, _, *rest in partitions:
-            if code:
-                raise for_code(code)()
-            aborted = rest[2] if response.API_VERSION >= 11 else rest[-2]
-            return list(aborted or ()), rest[-1] or b""
-    return [], b""
+        raise KafkaError(f"{place.topic}/{place.partition} has no leader")
+    return leader
 
 
-def _standing(blocks: Sequence[Block], part: OffsetRange, aborted: Sequence[tuple[int, int]]) -> Iterator[Block]:
+async def ask(
+    client: AIOKafkaClient, leader: int, topic: str, offsets: Mapping[int, int], *, wait_ms: int
+) -> list[Piece]:
+    """What a broker has of these partitions of a topic, each from its offset; waits for the first byte.
+
+    Raises:
+        KafkaError: it does not answer.
+    """
+    wanted = [(partition, offset, FETCH_BYTES) for partition, offset in offsets.items()]
+    size = FETCH_BYTES * len(wanted)
+    response: Any = await client.send(leader, FetchRequest(wait_ms, 1, size, READ_COMMITTED, [(topic, wanted)]))
+    late = response.API_VERSION >= 11
+    return [
+        Piece(number, code, (rest[2] if late else rest[-2]) or (), rest[-1] or b"")
+        for _, partitions in response.topics
+        for number, code, _, *rest in partitions
+    ]
+
+
+def standing(blocks: Sequence[Block], part: OffsetRange, aborted: Sequence[tuple[int, int]]) -> Iterator[Block]:
     """The blocks that hold records of the range: no ends of transactions, and nothing of those that were aborted.
 
     Args:

@@ -16,27 +16,9 @@ from infra.kafka.fetch import Fetched, fetch, open_client
 from infra.kafka.ranges import checked
 from infra.kafka.records import Decoder, Raw
 from infra.settings import Settings
-from schemas.envelope import DEFAULT_TENANT, EXPECTED_OFFSET, Recorded
+from schemas.envelope import DEFAULT_TENANT, NAMES, Recorded
 from schemas.models import OffsetRange
 from schemas.topics import TOPICS
-
-META_HEADERS = (
-    "ce_id",
-    "ce_type",
-    "ce_source",
-    "ce_subject",
-    "ce_time",
-    "actor",
-    "tenant",
-    "correlationid",
-    "causationid",
-    "traceparent",
-    "commandoffset",
-    EXPECTED_OFFSET,
-    "expectedversion",
-    "fingerprint",
-)
-"""All that `Meta.of` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +96,7 @@ async def recorded(
     ordered = await checked(settings, ranges)
     async with open_client(settings, sorted({part.topic for part in ordered})) as client:
         async for fetched in fetch(client, settings, ordered):
-            rows = await asyncio.to_thread(_rows, fetched, settings.tenant, keys, META_HEADERS)
+            rows = await asyncio.to_thread(_rows, fetched, settings.tenant, keys, NAMES)
             raws = list(_raws(rows, fetched.part))
             await decoder.learn(raws)
             for raw in raws:
@@ -137,5 +119,5 @@ def _rows(
 
 def _raws(rows: pl.DataFrame, part: OffsetRange) -> Iterator[Raw]:
     for offset, stamp, key, value, *texts in rows.iter_rows():
-        headers = [(n, t.encode()) for n, t in zip(META_HEADERS, texts, strict=True) if t is not None]
+        headers = [(n, t.encode()) for n, t in zip(NAMES, texts, strict=True) if t is not None]
         yield Raw(TOPICS[part.topic], part.partition, offset, key or "", value, headers, stamp)

@@ -20,7 +20,7 @@ from uuid6 import uuid7
 from infra.settings import Settings
 from projections.runner import declared
 from projections.table import Table
-from projections.testing import fold, minute
+from projections.testing import columns_of, fold, minute
 from projections.view import View, topics_of
 from schemas.contracts import contracts
 from schemas.envelope import Meta, Recorded
@@ -121,7 +121,7 @@ async def content(connection: AsyncConnection[Any], table: Table) -> list[str]:
 async def test_any_batching_gives_the_same_table(
     view: View, database: AsyncConnection[Any], settings: Settings
 ) -> None:
-    """A rebuild reads in other batches than the live fold did, and must come to the same rows."""
+    """A rebuild reads in other batches than the live fold did, and as columns, and must come to the same rows."""
     schema = settings.postgres.db_schema
     tables = [Table(view, schema, f"{view.physical}_{name}") for name in ("single", "batches", "again")]
     for table in tables:
@@ -145,8 +145,10 @@ async def test_any_batching_gives_the_same_table(
             if view.deduplicate:
                 await database.execute(f"DELETE FROM {table.name}_seen".encode())
         await fold(database, tables[0], [[event] for event in itertools.chain(*history.values())])
-        for table, batches in zip(tables[1:], cuts, strict=True):
-            await fold(database, table, batches)
+        await fold(database, tables[1], cuts[0])
+        for batch in filter(None, cuts[1]):
+            async with database.transaction():
+                await tables[2].fold(database, columns_of(batch))
         expected = await content(database, tables[0])
         assert await content(database, tables[1]) == expected, history
         assert await content(database, tables[2]) == expected, history

@@ -1,22 +1,26 @@
 """The pure parts of the read side: cutting batches, grouping lanes, merging documents, reading cursors."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from projections.batch import Batch
 from projections.documents import Pending, merged
 from projections.lane import Lane, cohorts
 from projections.routes.common import before, cursor
 from projections.runner import declared
 from projections.staging import META, columns, row_maker
-from projections.testing import Log, batch_of, minute
+from projections.testing import Log, batch_of, columns_of, minute
 from projections.view import Drop, Put, View, topics_of
 from projections.views import catalogue_search, command_log, user_history
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
+from schemas.envelope import Recorded
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.topics import DECIDED
@@ -73,30 +77,65 @@ def test_a_row_holds_fields_and_what_stands_around_them() -> None:
 
 partitions = st.integers(0, 2)
 histories = st.lists(partitions, min_size=2, max_size=30)
+forms = st.sampled_from([batch_of, columns_of])
+
+
+def events_of(*batches: Batch) -> list[Recorded]:
+    return [event for batch in batches for event in batch.recorded({InteractionRecorded})]
+
+
+def places(*batches: Batch) -> list[tuple[int, int]]:
+    return sorted((e.position.partition, e.position.offset) for e in events_of(*batches))
+
+
+@given(histories, forms)
+def test_two_halves_are_the_whole(where: list[int], form: Callable[[list[Recorded]], Batch]) -> None:
+    """Isolating a poison event must neither skip nor repeat any other."""
+    log = Log()
+    events = sorted((log.add(VIEWED, partition=p) for p in where), key=lambda e: e.position.partition)
+    batch = form(events)
+    one, two = batch.halves()
+    assert [e.position for e in events_of(one, two)] == [e.position for e in events]
+    assert (one.first, one.ends, two.ends) == (batch.first, two.first, batch.ends)
+    assert len(one.raws()) == len(one) == len(batch) // 2
+
+
+@given(histories, st.dictionaries(partitions, st.integers(0, 30), min_size=3), forms)
+def test_below_and_beyond_share_out_a_batch(
+    where: list[int], reached: dict[int, int], form: Callable[[list[Recorded]], Batch]
+) -> None:
+    """A lane that is ahead of its reader, and a rebuild that stops at a checkpoint, must meet exactly."""
+    log = Log()
+    batch = form([log.add(VIEWED, partition=p) for p in where])
+    below, beyond = batch.below(reached), batch.beyond(reached)
+    assert places(below, beyond) == places(batch)
+    assert all(offset < reached[partition] for partition, offset in places(below))
+    assert all(beyond.first[p] == max(reached[p], batch.first[p]) for p in beyond.ends)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=20), st.sets(st.sampled_from("abc")), forms)
+def test_keys_share_out_a_batch(keys: list[str], chosen: set[str], form: Callable[[list[Recorded]], Batch]) -> None:
+    """What waits behind a poison event and what flows on must be all there is, each once."""
+    log = Log()
+    batch = form([log.add(VIEWED, key=key) for key in keys])
+    waiting, flowing = batch.of_keys(chosen), batch.without_keys(chosen)
+    assert places(waiting, flowing) == places(batch)
+    assert {event.meta.subject for event in events_of(waiting)} == chosen & set(keys)
+    assert (waiting.ends, flowing.ends) == (batch.ends, batch.ends)
 
 
 @given(histories)
-def test_two_halves_are_the_whole(where: list[int]) -> None:
-    """Isolating a poison event must neither skip nor repeat any other."""
+def test_columns_hold_the_same_events(where: list[int]) -> None:
+    """Elasticsearch gets its events one by one from either form."""
     log = Log()
-    batch = batch_of([log.add(VIEWED, partition=p) for p in where])
-    one, two = batch.halves()
-    assert [*one.events, *two.events] == batch.events
-    assert (one.first, one.ends, two.ends) == (batch.first, two.first, batch.ends)
-    assert len(one.raws) == len(one.events) < len(batch.events)
+    events = [log.add(VIEWED, partition=p, id=None if p else uuid5(NAMESPACE_URL, str(i))) for i, p in enumerate(where)]
+    assert sorted(events_of(columns_of(events)), key=place) == sorted(events, key=place)
+    staged = columns_of(events).held.staged(user_history.VIEW)
+    assert staged.repeats == (0 in where)
 
 
-@given(histories, st.dictionaries(partitions, st.integers(0, 30), min_size=3))
-def test_below_and_beyond_share_out_a_batch(where: list[int], reached: dict[int, int]) -> None:
-    """A lane that is ahead of its reader, and a rebuild that stops at a checkpoint, must meet exactly."""
-    log = Log()
-    batch = batch_of([log.add(VIEWED, partition=p) for p in where])
-    below, beyond = batch.below(reached), batch.beyond(reached)
-    assert sorted(map(str, (e.position for e in [*below.events, *beyond.events]))) == sorted(
-        str(e.position) for e in batch.events
-    )
-    assert all(event.position.offset < reached[event.position.partition] for event in below.events)
-    assert all(beyond.first[p] == max(reached[p], batch.first[p]) for p in beyond.ends)
+def place(event: Recorded) -> str:
+    return str(event.position)
 
 
 def test_a_lane_far_behind_reads_alone() -> None:

@@ -26,6 +26,7 @@ from projections.reader import open_reader
 from projections.rebuild import Silent, rebuild, verify
 from projections.testing import minute
 from projections.views import decisions_search, popularity, user_history
+from schemas.deadletters import RecordDeadLettered
 from schemas.envelope import Meta
 from schemas.errors import Rejected
 from schemas.interactions import InteractionRecorded
@@ -75,7 +76,7 @@ async def letters(settings: Settings, decoder: Decoder, number: int) -> list[Any
         found: list[Any] = []
         while len(found) < number:
             batch = await asyncio.wait_for(reader.read(), 20)
-            found += [recorded.event for recorded in (batch.events if batch else ())]
+            found += [one.event for one in (batch.recorded({RecordDeadLettered}) if batch else ())]
     return found
 
 
@@ -165,7 +166,7 @@ async def test_a_view_with_a_wrong_statement_stops_alone(
     assert not running.health.ready
     await append(writer, viewed("ana"))
     await eventually(counted(database, "user_history", 2))
-    state = "SELECT state FROM projection_states WHERE view = 'wrong'"
+    state = "SELECT state FROM projection_workers WHERE view = 'wrong'"
     await eventually(lambda: _equals(database, state, "stopped"))
     assert await scalar(database, "SELECT sum(next_offset) FROM projection_offsets WHERE view = 'wrong'") == 0
 
@@ -304,7 +305,7 @@ async def _reached(database: Database, attempt: int) -> bool:
     """Whether a new projector has begun to fold what came while none ran."""
     before = attempt * 2000
     return (await scalar(database, "SELECT count(*) FROM user_history") or 0) >= before and await _equals(
-        database, "SELECT count(*) >= 13 FROM projection_states WHERE updated_at > now() - interval '2 seconds'", True
+        database, "SELECT count(*) >= 13 FROM projection_workers WHERE updated_at > now() - interval '2 seconds'", True
     )
 
 
