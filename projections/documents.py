@@ -10,7 +10,8 @@ from infra.elastic import index_name
 from infra.settings import Settings
 from projections.batch import Batch
 from projections.faults import Broken, Unfit
-from projections.view import Drop, Index, Put
+from projections.merging import Merging
+from projections.view import Drop, Index, Put, topics_of
 from schemas.envelope import Recorded
 from schemas.errors import Unavailable
 
@@ -19,6 +20,8 @@ CONFLICT = 409
 
 REFRESH_INTERVAL = "200ms"
 """How soon a search sees what was written; a write waits for it, so that its checkpoint means `can be found`."""
+
+SETTINGS = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": REFRESH_INTERVAL}
 
 IN_ONE_BULK = 2_000
 
@@ -62,7 +65,7 @@ class Documents:
             await self._client.indices.create(
                 index=physical or f"{self.alias}_1",
                 mappings=dict(self.index.mapping),
-                settings={"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": REFRESH_INTERVAL},
+                settings={**SETTINGS, **self.index.settings},
                 aliases=aliases,
             )
         except BadRequestError as fault:
@@ -117,6 +120,9 @@ class Documents:
             await self._fold(wanted[start : start + IN_ONE_BULK])
 
     async def _fold(self, events: Sequence[Recorded]) -> None:
+        if self.index.merges and len(topics_of(self.index)) > 1:
+            await self._merge(events)
+            return
         changes = [(self.index.document(e.event, e.meta, e.position), e.position.offset + 1) for e in events]
         pending = await self._present({change.id for change, _ in changes}) if self.index.merges else {}
         written: set[str] = set()
@@ -126,6 +132,10 @@ class Documents:
                 pending[change.id] = merged(before, change, version)
                 written.add(change.id)
         await self._write({i: p for i, p in pending.items() if i in written})
+
+    async def _merge(self, events: Sequence[Recorded]) -> None:
+        merging = Merging(self._client, self.name, is_alias=self.name == self.alias, check=self._check)
+        await merging.fold([(self.index.document(e.event, e.meta, e.position), e.position) for e in events])
 
     async def _present(self, ids: Iterable[str]) -> dict[str, Pending]:
         answer = await self._client.mget(index=self.name, ids=sorted(ids))

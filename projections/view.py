@@ -6,7 +6,7 @@ the rest: reading, decoding, duplicates, checkpoints, faults.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from schemas.contracts import contracts
@@ -88,8 +88,10 @@ class Index:
         version: of this declaration; a change of the mapping or of its meaning takes the next one.
         reads: classes of the events it is made of.
         mapping: the index's `mappings`.
-        document: what an event does to which document. All events of a document have one key, so they come in order.
+        document: what an event does to which document. All events of a document have one key, so those of one topic
+            come in order.
         merges: whether a document is made of several events, so that what is there must be read before it is written.
+        settings: of the index, beyond those that all have.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Index:
     mapping: Mapping[str, Any]
     document: Callable[[Any, Meta, Position], Change]
     merges: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def physical(self) -> str:
