@@ -10,6 +10,7 @@ from rich.table import Table
 
 from console.api import Answer, Api
 from infra.access.key import new_key
+from infra.personal.master import new_master
 from infra.settings import Settings
 from schemas.errors import Invalid
 from schemas.roles import ROLES
@@ -67,10 +68,11 @@ def revoke(
 
 @app.command()
 def installation() -> None:
-    """Make the own key of an installation that `retrace up` does not run: two variables for its environment."""
+    """Make the secrets of an installation that `retrace up` does not run: three variables for its environment."""
     key = new_key()
     typer.echo(f"RETRACE_ACCESS__KEY={key.text}")
     typer.echo(f"RETRACE_ACCESS__ADMIN_HASH={key.sha256}")
+    typer.echo(f"RETRACE_PERSONAL__MASTER_KEY={new_master()}")
 
 
 async def _command(method: str, path: str, body: dict[str, Any], tenant: str | None = None) -> Answer:

@@ -24,6 +24,7 @@ HTTP_ROLES = {
 WORKER_ROLES = {
     "processor": "commands.processor.worker",
     "scheduler": "commands.scheduler.worker",
+    "eraser": "commands.eraser.worker",
     "projector": "projections.runner",
     "trainer": "inference.training",
     "deployer": "inference.deployer",

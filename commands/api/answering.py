@@ -9,8 +9,8 @@ from fastapi import Request, Response
 
 from commands.api.admission import Admission
 from commands.api.carried import check_carried
-from commands.api.identity import fingerprint_of
 from commands.api.outcomes import Outcome, Outcomes
+from commands.api.personal import People
 from commands.api.repeats import REPLAYED, in_progress, reused
 from commands.api.request import Intent
 from commands.api.sender import CommandSender
@@ -26,10 +26,11 @@ from schemas.errors import TimedOut
 class Answering:
     """Sends commands and answers with what became of them."""
 
-    def __init__(self, sender: CommandSender, outcomes: Outcomes, admission: Admission) -> None:
+    def __init__(self, sender: CommandSender, outcomes: Outcomes, admission: Admission, people: People) -> None:
         self._admission = admission
         self._sender = sender
         self._outcomes = outcomes
+        self._people = people
 
     async def answer(self, request: Request, contract: Contract, given: Any, intent: Intent) -> Response:
         """Validate, send, wait.
@@ -38,12 +39,13 @@ class Answering:
             Invalid: a field is wrong, or the Idempotency-Key has been used for something else.
             Forbidden: a command to be sent later is one that the caller may not send.
             Rejected: a request with the same Idempotency-Key is being worked on.
-            Unavailable: Kafka is away or too slow; nothing was accepted silently.
+            Gone: it describes somebody who was erased.
+            Unavailable: Kafka or the keys for personal data are away or too slow; nothing was accepted silently.
             TimedOut: no decision came in time; it may still come.
         """
         fields = filled(contract, validator(contract.full_name)(given), intent.command_id)
         check_carried(contract, fields, identity_of(request))
-        fingerprint = fingerprint_of(contract.full_name, fields)
+        fields, fingerprint = await self._people.sealed(contract, fields, intent.tenant)
         known = self._outcomes.known(intent.command_id)
         if known is not None:
             return _answered(request, _checked(known, fingerprint), replayed=True)

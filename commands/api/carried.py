@@ -10,6 +10,7 @@ import orjson
 
 from commands.api.validation import Fields, validator
 from infra.access.identity import Identity
+from infra.personal.fields import needs_key
 from schemas.contracts import Contract, contracts
 from schemas.errors import Invalid
 
@@ -63,10 +64,11 @@ def check_carried(contract: Contract, fields: Fields, identity: Identity) -> Non
 
 
 def carried_record(command_type: str, data: str) -> tuple[Contract, dict[str, Any]]:
-    """Contract and fields of a carried command.
+    """Contract and fields of a carried command; what describes a person stays sealed.
 
     Raises:
         Invalid: it is none any more: the contracts have changed since it was scheduled.
     """
-    contract = contract_named(command_type)
-    return contract, validator(contract.full_name)(orjson.loads(data))
+    contract, given = contract_named(command_type), orjson.loads(data)
+    sealed = {name: given.pop(name) for name in contract.personal if needs_key(given.get(name))}
+    return contract, validator(contract.full_name)(given) | sealed

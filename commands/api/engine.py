@@ -12,6 +12,7 @@ from commands.api.bulk.ledger import Ledger
 from commands.api.bulk.upload import Bulk
 from commands.api.facts import Facts
 from commands.api.outcomes import Outcomes
+from commands.api.personal import People
 from commands.api.sender import CommandSender
 from commands.api.status import Status
 from commands.api.tail import Tail
@@ -20,6 +21,7 @@ from infra.health import Health
 from infra.kafka.bulk import BulkWriter
 from infra.kafka.facts import FactWriter
 from infra.kafka.watch import COMPONENT, watch
+from infra.personal.keys import Keys
 from infra.postgres import make_pool
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -88,7 +90,9 @@ class Engine:
         pool = make_pool(settings, "commands", max_size=4)
         stack.push_async_callback(pool.close)
         await pool.open(wait=False)
-        tail = Tail(settings, self._health, decoder, self._outcomes)
+        people = People(Keys(settings))
+        await people.open()
+        tail = Tail(settings, self._health, decoder, self._outcomes, people)
         stack.push_async_callback(tail.stop)
         await tail.start(await _partitions(sender))
         ledger = await stack.enter_async_context(
@@ -97,9 +101,9 @@ class Engine:
         contract = contracts()[InteractionRecorded.AVRO]
         admission = Admission(settings.admission, self._health)
         parts = Parts(
-            Answering(sender, self._outcomes, admission),
-            Facts(settings, writer, tail, admission),
-            Bulk(settings, decoder.codec, bulk_writer, tail, ledger, contract),
+            Answering(sender, self._outcomes, admission, people),
+            Facts(settings, writer, tail, admission, people),
+            Bulk(settings, decoder.codec, bulk_writer, tail, people, ledger, contract),
             Status(self._outcomes, pool),
         )
         async with asyncio.TaskGroup() as tasks:

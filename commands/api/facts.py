@@ -9,6 +9,7 @@ from fastapi import Request, Response
 
 from commands.api.admission import Admission
 from commands.api.identity import fingerprint_of
+from commands.api.personal import People
 from commands.api.repeats import REPLAYED, Repeats
 from commands.api.request import Intent
 from commands.api.tail import Tail
@@ -28,11 +29,14 @@ CHOSEN = 5
 class Facts:
     """Appends single facts."""
 
-    def __init__(self, settings: Settings, writer: FactWriter, tail: Tail, admission: Admission) -> None:
+    def __init__(
+        self, settings: Settings, writer: FactWriter, tail: Tail, admission: Admission, people: People
+    ) -> None:
         self._settings = settings
         self._writer = writer
         self._tail = tail
         self._admission = admission
+        self._people = people
         self._repeats = Repeats()
 
     async def answer(self, request: Request, contract: Contract, given: Any, intent: Intent) -> Response:
@@ -40,10 +44,12 @@ class Facts:
 
         Raises:
             Invalid: a field is wrong, the item is not in the catalogue, or the Idempotency-Key was used before.
+            Gone: it is about somebody who was erased.
             Rejected: a request with the same Idempotency-Key is being worked on.
             Unavailable: Kafka did not confirm in time, or is too slow to be asked.
         """
         fields = validator(contract.full_name)(given)
+        self._people.refuse_erased(contract, intent.tenant, fields)
         await self._know_item(intent.tenant, fields)
         fingerprint = fingerprint_of(contract.full_name, fields)
         meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)

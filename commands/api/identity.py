@@ -49,7 +49,11 @@ def many_ids() -> Iterator[str]:
             yield f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def fingerprint_of(type_: str, fields: Fields) -> str:
-    """Hash of what a command says, so that its id used for another body is noticed."""
+def fingerprint_of(type_: str, fields: Fields, key: bytes = b"") -> str:
+    """Hash of what a command says, so that its id used for another body is noticed.
+
+    Args:
+        key: of the person whom it describes; without one, whoever reads the hash may guess a short text from it.
+    """
     text = orjson.dumps([type_, fields], option=orjson.OPT_SORT_KEYS, default=str)
-    return blake2b(text, digest_size=12).hexdigest()
+    return blake2b(text, digest_size=12, key=key).hexdigest()

@@ -1,4 +1,4 @@
-"""Following the decided topics: who waits for an answer gets it, and the items of the catalogue are known.
+"""Following the decided topics: who waits for an answer gets it; items of the catalogue and the erased are known.
 
 The tail has its position in every partition before the first command is sent, and goes on from there, so that no
 answer can slip by between sending and waiting.
@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from commands.api.outcomes import OUTCOME_TYPES, Outcomes
+from commands.api.personal import People
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.partitioner import partition_of
@@ -24,6 +25,7 @@ from schemas.topics import DECIDED
 
 CATALOG = "catalog"
 ITEM_ADDED = b"retrace.catalog.ItemAdded"
+USER_ERASED = b"retrace.profiles.UserErased"
 LOOK_BACK = 5000
 """Records of each partition that are read again at the start, so that recent answers are known."""
 
@@ -33,11 +35,14 @@ log = structlog.get_logger()
 class Tail:
     """Reads every decided partition from close to its end, the catalogue from its beginning."""
 
-    def __init__(self, settings: Settings, health: Health, decoder: Decoder, outcomes: Outcomes) -> None:
+    def __init__(
+        self, settings: Settings, health: Health, decoder: Decoder, outcomes: Outcomes, people: People
+    ) -> None:
         self._settings = settings
         self._health = health
         self._decoder = decoder
         self._outcomes = outcomes
+        self._people = people
         self._items: set[tuple[str, str]] = set()
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
@@ -106,6 +111,9 @@ class Tail:
         self._outcomes.take([(raw, decoded.get(raw.offset)) for raw in counted])
         if raws and raws[0].topic.name == CATALOG:
             self._items.update((raw.tenant, raw.key) for raw in counted if _type_of(raw) == ITEM_ADDED)
+        for raw in counted:
+            if _type_of(raw) == USER_ERASED:
+                self._people.erase(raw.tenant, raw.key)
         self._next[at] = raws[-1].offset + 1
 
     def knows_item(self, tenant: str, item_id: str) -> bool:

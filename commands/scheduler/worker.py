@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from commands.api.answering import filled
 from commands.api.carried import carried_record
-from commands.api.identity import fingerprint_of
+from commands.api.personal import People
 from commands.api.sender import CommandSender
 from commands.scheduler.agenda import Agenda, Due, Identity
 from infra.health import Health
@@ -28,6 +28,7 @@ from infra.kafka.consumer import make_consumer
 from infra.kafka.records import Decoder, from_aiokafka
 from infra.kafka.topics import physical
 from infra.kafka.watch import watch
+from infra.personal.keys import Keys
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.codec import from_fields
@@ -71,6 +72,7 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
         self._health = health
         self._decoder = decoder
         self._sender = sender
+        self._people = People(Keys(settings))
         self._agendas: dict[TopicPartition, Agenda] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._asked: dict[Due, float] = {}
@@ -195,7 +197,9 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             contract, given = carried_record(event.command_type, event.data)
             command_id = UUID(event.sent_command_id)
-            fields = filled(contract, given, command_id)
+            fields, fingerprint = await self._people.sealed(
+                contract, filled(contract, given, command_id), identity[0], trusted=True
+            )
             meta = Meta(
                 id=command_id,
                 type=contract.full_name,
@@ -206,7 +210,7 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
                 tenant=identity[0],
                 correlation_id=event.correlation_id,
                 causation_id=str(fired.meta.id),
-                fingerprint=fingerprint_of(contract.full_name, fields),
+                fingerprint=fingerprint,
             )
             await self._sender.send(from_fields(contract.full_name, fields), meta)
         except Unavailable:

@@ -27,7 +27,7 @@ MAGIC = b"RPK1"
 ID_BYTES = 8
 SIZE_BYTES = len(MAGIC) + ID_BYTES + NONCE_BYTES + KEY_BYTES + 16
 
-KEYS, GRAVES = "keys", "erased"
+KEYS, GRAVES, PROOF = "keys", "erased", "master"
 
 
 class KeyFiles:
@@ -43,7 +43,9 @@ class KeyFiles:
         self._folder = folder
         self._wrap = AESGCM(hmac.digest(master, b"retrace wrap", sha256))
         self._naming = hmac.digest(master, b"retrace name", sha256)
+        self._proof = hmac.digest(master, b"retrace proof", sha256)
         self._realm = realm
+        self._proven = False
 
     def get(self, person: Person) -> PersonKey | None:
         """The key; None when there is none, or none any more.
@@ -75,24 +77,18 @@ class KeyFiles:
             return found
 
     def destroy(self, person: Person) -> int:
-        """Forget a person for good; how many keys there were. Doing it again, also after a crash, does no harm.
+        """Forget a person for good; how many keys there were the first time.
+
+        Doing it again, also after a crash, does no harm.
 
         Raises:
             Unavailable: the folder is away.
         """
         with self._there():
-            self._bury(person)
             path = self._path(KEYS, person)
-            try:
-                number = os.open(path, os.O_WRONLY)
-            except FileNotFoundError:
-                return 0
-            with os.fdopen(number, "wb", buffering=0) as file:
-                file.write(os.urandom(SIZE_BYTES))
-                os.fsync(number)
-            path.unlink(missing_ok=True)
-            _sync(path.parent)
-            return 1
+            buried = self._bury(person, keys=int(path.exists()))
+            _overwrite(path)
+            return buried
 
     def is_erased(self, person: Person) -> bool:
         """Whether `destroy` was ever begun for this person.
@@ -111,7 +107,7 @@ class KeyFiles:
         """
         with self._there():
             graves = [path.read_bytes() for path in (self._folder / GRAVES).glob(f"*/*.{self._mark}")]
-            return {Person(*orjson.loads(grave)) for grave in graves}
+            return {Person(tenant, user_id) for tenant, user_id, _ in map(orjson.loads, graves)}
 
     @property
     def _mark(self) -> str:
@@ -150,8 +146,25 @@ class KeyFiles:
         wrapped = self._wrap.encrypt(nonce, os.urandom(KEY_BYTES), head + path.name.encode())
         _place(path, head + nonce + wrapped)
 
-    def _bury(self, person: Person) -> None:
-        _place(self._path(GRAVES, person), orjson.dumps(list(person)))
+    def _bury(self, person: Person, keys: int) -> int:
+        """Put a grave there; how many keys it says there were, which is what the first one said."""
+        path = self._path(GRAVES, person)
+        _place(path, orjson.dumps([*person, keys]))
+        return int(orjson.loads(path.read_bytes())[2])
+
+    def _prove(self) -> None:
+        """Find out whether the master key is that of this folder, which the first one to work in it says."""
+        if self._proven:
+            return
+        path = self._folder / PROOF
+        if not path.exists():
+            _place(path, self._proof)
+        if not hmac.compare_digest(path.read_bytes(), self._proof):
+            raise Unavailable(
+                "the keys of people were wrapped under another master key than this one: give that one",
+                code="another_master_key",
+            )
+        self._proven = True
 
     def _refuse_erased(self, person: Person) -> None:
         if self.is_erased(person):
@@ -163,6 +176,7 @@ class KeyFiles:
         try:
             if not self._folder.is_dir():
                 raise NotADirectoryError("there is no such folder")
+            self._prove()
             yield
         except OSError as fault:
             raise Unavailable(
@@ -177,6 +191,16 @@ def erased(user_id: str) -> Gone:
     return Gone(
         f"user '{user_id}' has been erased for good: a person who comes back takes another id", code="erased_user"
     )
+
+
+def _overwrite(path: Path) -> None:
+    """Destroy a key where it stands, then remove it."""
+    with suppress(FileNotFoundError):
+        with os.fdopen(os.open(path, os.O_WRONLY), "wb", buffering=0) as file:
+            file.write(os.urandom(SIZE_BYTES))
+            os.fsync(file.fileno())
+        path.unlink()
+        _sync(path.parent)
 
 
 def _place(path: Path, data: bytes) -> None:

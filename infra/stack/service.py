@@ -39,6 +39,7 @@ ROLES = (
     Role("commands", api=True),
     Role("processor"),
     Role("scheduler"),
+    Role("eraser"),
     Role("queries", api=True),
     Role("projector"),
     Role("serving", api=True),

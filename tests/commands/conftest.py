@@ -66,6 +66,7 @@ def corner(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     mark = f"c{uuid.uuid4().hex[:10]}"
     parts = {"topic_prefix": f"{mark}.", "postgres": {"db_schema": mark}, "kafka": {"partitions": 2}}
     parts["processor"] = {"snapshots": tmp_path_factory.mktemp("snapshots")}
+    parts["personal"] = {"keys": tmp_path_factory.mktemp("personal")}
     mine = Settings(
         **merged(stack.settings.model_dump(exclude_unset=True), parts), max_body_bytes=20_000, max_bulk_bytes=2_000_000
     )

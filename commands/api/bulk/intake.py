@@ -9,6 +9,7 @@ from commands.api.bulk.cut import Bad, Cut
 from commands.api.bulk.report import Report
 from commands.api.bulk.table import ID
 from commands.api.identity import LONGEST_KEY, deriver, many_ids
+from commands.api.personal import People
 from commands.api.request import Intent
 from commands.api.tail import Tail
 from commands.api.validation import Fault, Fields, validator
@@ -44,6 +45,7 @@ class Intake:
         contract: Contract,
         codec: Codec,
         tail: Tail,
+        people: People,
         upload: Upload,
         intent: Intent,
         report: Report,
@@ -54,6 +56,7 @@ class Intake:
         self._contract = contract
         self._codec = codec
         self._tail = tail
+        self._people = people
         self._check = validator(contract.full_name).check
         self._key = contract.key or ""
         self._ids = many_ids()
@@ -90,6 +93,9 @@ class Intake:
         fields, faults = self._check(given)
         if faults:
             self._report.refuse(number, "invalid", *faults)
+            return None
+        if self._people.is_erased(self._tenant, fields[self._key]):
+            self._report.refuse(number, "erased_user", Fault("has been erased for good", (self._key,)))
             return None
         return Good(number, None if id is None else self._derive(id), fields)
 

@@ -23,6 +23,7 @@ from commands.api.bulk.naming import Named, line_ids, named
 from commands.api.bulk.progress import Progress
 from commands.api.bulk.report import Report
 from commands.api.bulk.track import Track, taken_over
+from commands.api.personal import People
 from commands.api.repeats import REPLAYED
 from commands.api.request import Intent
 from commands.api.tail import Tail
@@ -92,6 +93,7 @@ class Bulk:
         codec: Codec,
         writer: BulkWriter,
         tail: Tail,
+        people: People,
         ledger: Ledger,
         contract: Contract,
     ) -> None:
@@ -99,6 +101,7 @@ class Bulk:
         self._codec = codec
         self._writer = writer
         self._tail = tail
+        self._people = people
         self._ledger = ledger
         self._contract = contract
         self._running: set[tuple[str, str]] = set()
@@ -173,7 +176,7 @@ class Bulk:
         progress: Progress,
     ) -> Response:
         id_of = None if name is None else line_ids(intent.tenant, name.upload_id)
-        intake = Intake(self._contract, self._codec, self._tail, upload, intent, report, id_of)
+        intake = Intake(self._contract, self._codec, self._tail, self._people, upload, intent, report, id_of)
         pieces = _beyond(content(request, self._settings.max_bulk_bytes), name, progress)
         ends = name is None or name.ends
         try:
