@@ -1,17 +1,10 @@
 """What the query API answers, for its OpenAPI document."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from fastapi import Header, Query
 from pydantic import BaseModel, Field
-
-from projections.readmodels import Freshness
-from schemas.errors import Invalid
-from schemas.position import Position
-
-MAX_POSITIONS = 64
 
 
 class Profile(BaseModel):
@@ -81,7 +74,7 @@ class History(BaseModel):
 
     user_id: str
     interactions: list[HistoryEntry]
-    next: str | None = Field(description="give it as `before` for the next page; null on the last")
+    next: str | None = Field(description="give it as `cursor` for the next page; null on the last")
 
 
 class Item(BaseModel):
@@ -100,17 +93,7 @@ class Items(BaseModel):
     """Items by id."""
 
     items: list[Item]
-    next: str | None = Field(description="give it as `after` for the next page; null on the last")
-
-
-class FoundItem(BaseModel):
-    """An item that a search found."""
-
-    item_id: str
-    title: str | None = None
-    description: str | None = None
-    categories: list[str] = Field(default_factory=list)
-    score: float | None = Field(description="relevance")
+    next: str | None = Field(description="give it as `cursor` for the next page; null on the last")
 
 
 class Facet(BaseModel):
@@ -118,14 +101,6 @@ class Facet(BaseModel):
 
     category: str
     items: int
-
-
-class FoundItems(BaseModel):
-    """What a search found, best first."""
-
-    total: int
-    items: list[FoundItem]
-    categories: list[Facet]
 
 
 class PopularItem(BaseModel):
@@ -188,6 +163,7 @@ class Model(BaseModel):
     model: str
     versions: list[Version]
     live: Live | None
+    next: str | None = Field(description="give it as `cursor` for the next page; null on the last")
 
 
 class TrainingRun(BaseModel):
@@ -262,13 +238,6 @@ class Decision(BaseModel):
     offset: int
 
 
-class FoundDecisions(BaseModel):
-    """Decisions that a search found, newest first."""
-
-    total: int
-    decisions: list[dict[str, Any]]
-
-
 class CommandAnswer(BaseModel):
     """What became of a command."""
 
@@ -306,31 +275,41 @@ class ProjectionStatus(BaseModel):
     name: str
     version: int
     store: Literal["postgres", "elasticsearch"]
-    state: Literal["starting", "running", "waiting", "stopped", "silent", "absent"]
+    state: Literal["starting", "running", "waiting", "stalled", "stopped", "silent", "absent"]
     cause: str
     lag_events: int
     lag_seconds: float
     partitions: list[PartitionLag]
 
 
-def freshness(
-    min_position: Annotated[
-        list[str] | None,
-        Query(
-            alias="min-position",
-            description="`topic/partition/offset` as an answer gave it, repeatable or with commas: wait for it",
-        ),
-    ] = None,
-    wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for `min-position`")] = 2,
-    x_min_position: Annotated[str | None, Header(description="as `min-position`")] = None,
-) -> Freshness:
-    """What the request insists on.
+class FieldFault(BaseModel):
+    """What is wrong with one parameter."""
 
-    Raises:
-        Invalid: a position has another form, or there are too many.
-    """
-    given = [*(min_position or ()), *([x_min_position] if x_min_position else ())]
-    texts = [text.strip() for part in given for text in part.split(",") if text.strip()]
-    if len(texts) > MAX_POSITIONS:
-        raise Invalid(f"{len(texts)} positions are too many: give {MAX_POSITIONS} at most", code="too_many_positions")
-    return Freshness(tuple(Position.parse(text) for text in texts), wait)
+    pointer: str = Field(description="RFC 6901")
+    detail: str
+
+
+class PositionBehind(BaseModel):
+    """How far one partition is behind a position that was asked for."""
+
+    wanted: str
+    missing: int = Field(description="records between what was folded and what was wanted")
+    topic: str | None = None
+    partition: int | None = None
+    next_offset: int | None = None
+    events: int | None = Field(None, description="records between what was folded and the end of the log")
+    seconds: float | None = Field(None, description="age of the oldest of them")
+
+
+class Problem(BaseModel):
+    """RFC 9457. Programs read `code`, people `detail`."""
+
+    type: str
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    instance: str | None = None
+    code: str = Field(pattern="^[a-z_]+$")
+    errors: list[FieldFault] | None = None
+    position: str | None = Field(None, description="how far was looked")
+    behind: list[PositionBehind] | None = None

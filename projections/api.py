@@ -7,6 +7,7 @@ has been reached, so that whoever wrote reads their own writes.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -16,30 +17,55 @@ from infra.elastic import make_elastic
 from infra.health import Health
 from infra.postgres import make_pool
 from infra.settings import Settings
+from projections.answers import Problem
 from projections.readmodels import ReadModels
-from projections.routes import access, audit, items, models, operations, people, schedules
+from projections.routes import access, audit, items, models, operations, people, records, schedules, search
 from projections.runner import declared
+from projections.search.meaning import Meaning
 
-ROUTES = (people.routes, items.routes, models.routes, audit.routes, operations.routes, access.routes, schedules.routes)
+ROUTES = (
+    people.routes,
+    items.routes,
+    models.routes,
+    records.routes,  # before `audit`: /decisions/search is no decision
+    audit.routes,
+    operations.routes,
+    access.routes,
+    schedules.routes,
+)
 
 DESCRIPTION = """The read side of Retrace. Read models are folds of the log: they lag behind it by milliseconds.
 
 * **Reading your own writes**: give the `x-position` of a command's answer as `min-position`; the query waits for it for
   `wait` seconds (2 unless told otherwise, 30 at most) and otherwise answers 504 with how far behind it is.
+* **As it was**: `as-of` a time or a position, or `exact`, is answered from the log itself where an operation takes it.
+* **Pages**: a list ends with `next`, and with a header `link`; give the cursor with the same path and filters.
+* **Not twice**: send the `etag` of an answer as `If-None-Match`; 304 says that it still holds. HEAD is answered.
 * **Keys**: `Authorization: Bearer KEY`; `x-roles` of an operation says which roles it takes.
 * **Problems** are RFC 9457 documents with a stable `code` and a `detail` that names the remedy."""
+
+
+class QueryApi(FastAPI):
+    """Describes itself, its problems included."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once."""
+        if self.openapi_schema is None:
+            schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
+            schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        return super().openapi()
 
 
 def create_app(settings: Settings, health: Health) -> FastAPI:
     """The application; its stores are opened when it starts, and waited for while they are away."""
     pool, elastic = make_pool(settings, "queries"), make_elastic(settings, timeout_s=5)
-    gate = Gate(settings, health)
+    gate, meaning = Gate(settings, health), Meaning(settings, elastic)
     readers = ReadModels(settings, pool, elastic, {projection.name: projection for projection in declared()})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         health.failed("postgres", "not asked yet")
-        async with pool, elastic, gate.kept():
+        async with pool, elastic, meaning, gate.kept():
             listener = asyncio.create_task(readers.listen(health))
             try:
                 yield
@@ -48,7 +74,7 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
                 with suppress(asyncio.CancelledError):
                     await listener
 
-    app = guarded(FastAPI(title="Retrace queries", version="1", description=DESCRIPTION, lifespan=lifespan), gate)
-    for routes in ROUTES:
-        app.include_router(routes(readers))
+    app = guarded(QueryApi(title="Retrace queries", version="1", description=DESCRIPTION, lifespan=lifespan), gate)
+    for router in (search.routes(readers, meaning), *(routes(readers) for routes in ROUTES)):
+        app.router.routes.extend(router.routes)  # not included: that would look for a route twice
     return app

@@ -35,7 +35,9 @@ class GuardedRoute(APIRoute):
         if ROLES_MEMBER not in extra:
             raise ValueError(f"{path} says not who may use it: give openapi_extra=open_to(...)")
         self.roles = frozenset(extra[ROLES_MEMBER])
-        self._is_plain = list(signature(self.endpoint).parameters) == ["request"]
+        is_plain = list(signature(self.endpoint).parameters) == ["request"]
+        self.served: frozenset[str] = frozenset(self.methods or ()) if is_plain else frozenset()
+        """Methods that `serve` answers; the framework answers the others."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, once it is known that it may be served."""
@@ -44,12 +46,16 @@ class GuardedRoute(APIRoute):
             identity = await gate.identify(scope["headers"])
             identity.need(self.roles)
             scope.setdefault("state", {})["identity"] = identity
-        if self._is_plain and scope["method"] in (self.methods or ()):
-            await self._serve(scope, receive, send)
+        await self.admitted(scope, receive, send)
+
+    async def admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that may be served."""
+        if scope["method"] in self.served:
+            await self.serve(scope, receive, send)
         else:
             await super().handle(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What takes the request as it is and makes its own answer needs none of the framework's reading of parameters.
 
         It is a fifth of the work of a command.

@@ -1,79 +1,189 @@
-"""What the routes share: parameters, answers, problems."""
+"""What the routes share: parameters, answers, problems, pages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import quote, urlencode
 
 import orjson
-from fastapi import Depends, Path, Query, Response
-from pydantic import BaseModel
+from fastapi import Depends, Header, Path, Query, Response
+from pydantic import AwareDatetime, BaseModel
 
-from projections.answers import freshness
-from projections.readmodels import Freshness
+from infra.http import PROBLEM_JSON
+from projections.examples import example_of, problem_example
+from projections.freshness import Freshness, Moment, positions_in
+from projections.routes.cursor import Pages
 from schemas.errors import Invalid
 
-Fresh: TypeAlias = Annotated[Freshness, Depends(freshness)]
-Id: TypeAlias = Annotated[str, Path(min_length=1, max_length=128, pattern="^[^\\x00]*$")]
+NO_NUL = r"^[^\x00]*$"
+POSITIONS = r"^[a-z-]+/\d{1,18}/\d{1,18}( *, *[a-z-]+/\d{1,18}/\d{1,18})*$"
+
+Id: TypeAlias = Annotated[str, Path(min_length=1, max_length=128, pattern=NO_NUL)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
-Before: TypeAlias = Annotated[
-    str | None,
-    Query(alias="before", max_length=64, description="go on from here: `next` of the page before, or a time"),
-]
-Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern="^[^\\x00]*$")]
-
-LARGEST = 2**63 - 1
+Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=NO_NUL)]
+Before: TypeAlias = Annotated[AwareDatetime | None, Query(description="only what is older than this time")]
 
 
-def documented(model: type[BaseModel] | Any) -> dict[int | str, dict[str, Any]]:
+def freshness(
+    min_position: Annotated[
+        list[str] | None,
+        Query(
+            alias="min-position",
+            description="`topic/partition/offset` as an answer gave it, repeatable or with commas: wait for it",
+            examples=["profiles/3/118"],
+        ),
+    ] = None,
+    wait: Annotated[float, Query(ge=0, le=30, description="seconds to wait for `min-position`")] = 2,
+    x_min_position: Annotated[str | None, Header(description="as `min-position`")] = None,
+) -> Freshness:
+    """What the request insists on.
+
+    Raises:
+        Invalid: a position has another form, or there are too many.
+    """
+    if min_position is None and x_min_position is None:
+        return LIVE
+    return Freshness(positions_in([*(min_position or ()), *([x_min_position] if x_min_position else ())]), wait)
+
+
+LIVE = Freshness()
+
+Fresh: TypeAlias = Annotated[Freshness, Depends(freshness)]
+
+
+def exactly(
+    fresh: Fresh,
+    as_of: Annotated[
+        list[str] | None,
+        Query(
+            alias="as-of",
+            description="answer from the log as it was: a time with its offset from UTC, or a position; of several "
+            "partitions one position each. The log is read, so it takes longer than a live answer",
+            examples=["2026-11-21T10:00:00Z"],
+        ),
+    ] = None,
+    exact: Annotated[bool, Query(description="answer from the log as it ends now, not from the read models")] = False,
+) -> Freshness:
+    """What the request insists on, of queries that the log itself can answer.
+
+    Raises:
+        Invalid: it insists on two moments at once, or `as-of` is neither a time nor a position.
+    """
+    if as_of is None:
+        return Freshness(fresh.positions, fresh.wait_s, exact=True) if exact else fresh
+    if exact or fresh.positions:
+        other = "exact" if exact else "min-position"
+        raise Invalid(f"as-of and {other} speak of two moments: give one of them", code="two_moments")
+    return Freshness(as_of=moment_in(as_of))
+
+
+Exactly: TypeAlias = Annotated[Freshness, Depends(exactly)]
+
+
+def moment_in(texts: Sequence[str]) -> Moment:
+    """The moment that a client means.
+
+    Raises:
+        Invalid: it is neither a time nor a position, or several times.
+    """
+    if any("/" in text for text in texts):
+        return positions_in(texts)
+    try:
+        (text,) = texts
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise Invalid(
+        f"'{texts[0][:60]}' is no moment: give a time with its offset from UTC, such as 2026-01-31T12:00:00Z "
+        "(in a URL + is written %2B), or a position such as profiles/3/118",
+        code="bad_moment",
+        errors=[{"pointer": "/as-of", "detail": "is neither a time nor a position"}],
+    )
+
+
+def documented(model: type[BaseModel] | Any, *, pages: bool = False) -> dict[int | str, dict[str, Any]]:
     """The answers of a route, for its OpenAPI document."""
-    problem: dict[str, Any] = {"content": {"application/problem+json": {}}}
-    return {
-        200: {
-            "model": model,
-            "headers": {
-                "x-position": {"description": "the last positions this answer has seen", "schema": {"type": "string"}}
-            },
+    link = {"link": _header('the next page: `<...>; rel="next"`; absent on the last')} if pages else {}
+    answered: dict[str, Any] = {
+        "model": model,
+        "description": "What is known.",
+        "headers": {
+            "x-position": _header("the last positions this answer has seen", "profiles/3/118"),
+            "etag": _header("of the content; send it as If-None-Match", '"1b6453892473a467d07372d4"'),
+            **link,
         },
-        401: {"description": "no key was sent, or it does not open", **problem},
-        403: {"description": "the key has no role that this takes, or is of another tenant", **problem},
-        404: {"description": "no such thing", **problem},
-        422: {"description": "the request makes no sense", **problem},
-        503: {"description": "a store is away", **problem},
-        504: {"description": "`min-position` was not reached in time", **problem},
+        "content": {"application/json": {"example": example_of(model)}},
+    }
+    return {
+        200: answered,
+        304: {"description": "You have it already: If-None-Match names its ETag."},
+        **{status: {"description": text, **_problem(status)} for status, text in PROBLEMS.items()},
     }
 
 
+PROBLEMS: Mapping[int | str, str] = {
+    401: "No key was sent, or it does not open.",
+    403: "The key has no role that this takes, or is of another tenant.",
+    404: "There is no such thing.",
+    422: "The request makes no sense; `errors` names each parameter.",
+    503: "A store is away.",
+    504: "`min-position` was not reached in time; `behind` says how far it is.",
+}
+
+
+def _problem(status: int | str) -> dict[str, Any]:
+    shape = {"$ref": "#/components/schemas/Problem"}
+    return {"content": {PROBLEM_JSON: {"schema": shape, "example": problem_example(int(status))}}}
+
+
+def _header(text: str, example: str | None = None) -> dict[str, Any]:
+    return {"description": text, "schema": {"type": "string"}, **({"example": example} if example else {})}
+
+
 def answer(content: Any, position: str) -> Response:
-    """A JSON answer that says what it speaks for."""
-    body = orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
+    """A JSON answer that says what it speaks for.
+
+    Args:
+        content: JSON as bytes, or what can be written as JSON.
+    """
+    body = content if type(content) is bytes else orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS)
     return Response(body, media_type="application/json", headers={"x-position": position})
 
 
-def cursor(at: datetime, offset: int) -> str:
-    """Where a page ends that is ordered by time and offset."""
-    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}~{offset}"
+def page_of(
+    rows: Sequence[dict[str, Any]], limit: int, pages: Pages, *order: str
+) -> tuple[Sequence[dict[str, Any]], str | None]:
+    """The rows of a page, and the cursor for the next one.
 
-
-def before(text: str | None) -> tuple[datetime, int]:
-    """Read a cursor; a bare time means everything before it.
-
-    Raises:
-        Invalid: it has another form.
+    Args:
+        rows: one more than the page holds, when there are so many.
+        order: columns that the rows are sorted by.
     """
-    if text is None:
-        return datetime.max.replace(tzinfo=UTC), LARGEST
-    at, _, offset = text.partition("~")
-    try:
-        moment = datetime.fromisoformat(at)
-        number = int(offset) if offset else -1
-    except ValueError as fault:
-        raise Invalid(
-            f"'{text}' is no place to go on from: give `next` of an answer, or a time such as 2026-01-31T00:00:00Z",
-            code="bad_cursor",
-        ) from fault
-    if number > LARGEST:
-        raise Invalid(f"'{text}' is no place to go on from: give `next` of an answer", code="bad_cursor")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)), number
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], pages.after(*(rows[limit - 1][name] for name in order))
+
+
+def paged(content: Any, position: str, pages: Pages, limit: int, more: str | None) -> Response:
+    """An answer that names its next page.
+
+    Source: RFC 8288.
+    """
+    response = answer(content, position)
+    if more is not None:
+        asked = urlencode(
+            [*((name, _text(value)) for name, value in pages.filters), ("limit", limit), ("cursor", more)]
+        )
+        response.headers["link"] = f'<{quote(pages.query)}?{asked}>; rel="next"'
+    return response
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def without(row: Mapping[str, Any], *names: str) -> dict[str, Any]:

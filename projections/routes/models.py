@@ -1,48 +1,106 @@
-"""Models: their versions, the runs that made them, the deployments that brought them."""
+"""Models: their versions, the runs that made them, the deployments that brought them; now, or as they were."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
 from infra.access.openapi import open_to
-from infra.access.route import GuardedRoute
 from projections.answers import Deployment, Model, ModelSummary, TrainingRun, VersionDetail
-from projections.readmodels import ReadModels
-from projections.routes.common import Fresh, Id, Limit, answer, documented
+from projections.question import Question
+from projections.readmodels import ReadModels, missing
+from projections.routes.common import Exactly, Id, Limit, answer, documented, page_of, paged, without
+from projections.routes.cursor import Cursor, Pages
+from projections.routes.route import QueryRoute
+
+SUMMARIES = Question(
+    ("model_registry", "live_models"),
+    {
+        "models": """
+            SELECT r.model, count(*) AS versions, max(r.version) AS latest, l.version AS live
+            FROM model_registry r LEFT JOIN live_models l USING (model) WHERE r.model > coalesce(%(last)s, '')
+            GROUP BY r.model, l.version ORDER BY r.model LIMIT %(rows)s
+        """
+    },
+)
+MODEL = Question(
+    ("model_registry", "live_models"),
+    {
+        "versions": """
+            SELECT * FROM model_registry WHERE model = %(model)s AND version < coalesce(%(before)s::bigint, 2147483648)
+            ORDER BY version DESC LIMIT %(rows)s
+        """,
+        "live": "SELECT * FROM live_models WHERE model = %(model)s",
+        "known": "SELECT 1 FROM model_registry WHERE model = %(model)s LIMIT 1",
+    },
+    key="model",
+)
+VERSION = Question(
+    ("model_registry", "training_runs"),
+    {
+        "version": "SELECT * FROM model_registry WHERE model = %(model)s AND version = %(version)s",
+        "run": """
+            SELECT * FROM training_runs WHERE run_id = (
+                SELECT run_id FROM model_registry WHERE model = %(model)s AND version = %(version)s)
+        """,
+    },
+    key="model",
+)
+TRAINING_RUN = Question(("training_runs",), {"run": "SELECT * FROM training_runs WHERE run_id = %(run_id)s"})
+DEPLOYMENTS = Question(
+    ("deployments", "model_registry"),
+    {
+        # One whose request is not on record has no time of its own: it comes last, as NULL would come first.
+        "deployments": """
+            SELECT *, coalesce(requested_at, '-infinity') AS asked_at FROM deployments WHERE model = %(model)s
+                AND (coalesce(requested_at, '-infinity'), deployment_id)
+                    < (coalesce(%(at)s::timestamptz, 'infinity'), coalesce(%(last)s, ''))
+            ORDER BY asked_at DESC, deployment_id DESC LIMIT %(rows)s
+        """,
+        "known": """
+            SELECT 1 FROM model_registry WHERE model = %(model)s
+            UNION ALL SELECT 1 FROM deployments WHERE model = %(model)s LIMIT 1
+        """,
+    },
+    key="model",
+)
+DEPLOYMENT = Question(
+    ("deployments",), {"deployment": "SELECT * FROM deployments WHERE deployment_id = %(deployment_id)s"}
+)
 
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /models, /training-runs and /deployments."""
-    router = APIRouter(route_class=GuardedRoute, tags=["models"])
+    router = APIRouter(route_class=QueryRoute, tags=["models"])
 
     @router.get(
         "/models",
         openapi_extra=open_to("approver", "auditor", "engineer"),
-        responses=documented(list[ModelSummary]),
+        responses=documented(list[ModelSummary], pages=True),
         summary="Every model, and which version serves",
     )
-    async def all_models(fresh: Fresh) -> Response:
-        async with models.snapshot(fresh, "model_registry", "live_models") as snapshot:
-            rows = await snapshot.rows(
-                """SELECT r.model, count(*) AS versions, max(r.version) AS latest, l.version AS live
-                   FROM model_registry r LEFT JOIN live_models l USING (model)
-                   GROUP BY r.model, l.version ORDER BY r.model"""
-            )
-        return answer(rows, snapshot.position)
+    async def all_models(fresh: Exactly, limit: Limit = 1000, cursor: Cursor = None) -> Response:
+        pages = Pages.of("/models")
+        (last,) = pages.place(cursor, str) or (None,)
+        found = await models.ask(SUMMARIES, fresh, last=last, rows=limit + 1)
+        rows, more = page_of(found.rows("models"), limit, pages, "model")
+        return paged(rows, found.position, pages, limit, more)
 
     @router.get(
         "/models/{model}",
         openapi_extra=open_to("approver", "auditor", "engineer"),
-        responses=documented(Model),
+        responses=documented(Model, pages=True),
         summary="A model's versions, newest first",
     )
-    async def model(model: Id, fresh: Fresh) -> Response:
-        async with models.snapshot(fresh, "model_registry", "live_models") as snapshot:
-            versions = await snapshot.rows("SELECT * FROM model_registry WHERE model = %s ORDER BY version DESC", model)
-            live = await snapshot.row("SELECT * FROM live_models WHERE model = %s", model)
-            if not versions and live is None:
-                snapshot.missing(f"model '{model}'", "GET /models lists those that are registered")
-        return answer({"model": model, "versions": versions, "live": live}, snapshot.position)
+    async def model(model: Id, fresh: Exactly, limit: Limit = 1000, cursor: Cursor = None) -> Response:
+        pages = Pages.of(f"/models/{model}")
+        (before,) = pages.place(cursor, int) or (None,)
+        found = await models.ask(MODEL, fresh, model=model, before=before, rows=limit + 1)
+        live = found.row("live")
+        if found.row("known") is None and live is None:
+            missing(f"model '{model}'", "GET /models lists those that are registered", found.position)
+        versions, more = page_of(found.rows("versions"), limit, pages, "version")
+        content = {"model": model, "versions": versions, "live": live, "next": more}
+        return paged(content, found.position, pages, limit, more)
 
     @router.get(
         "/models/{model}/versions/{version}",
@@ -50,13 +108,13 @@ def routes(models: ReadModels) -> APIRouter:
         responses=documented(VersionDetail),
         summary="A version, and the run that made it",
     )
-    async def version(model: Id, version: Annotated[int, Path(ge=1, le=2**31 - 1)], fresh: Fresh) -> Response:
-        async with models.snapshot(fresh, "model_registry", "training_runs") as snapshot:
-            row = await snapshot.row("SELECT * FROM model_registry WHERE model = %s AND version = %s", model, version)
-            if row is None:
-                snapshot.missing(f"version {version} of model '{model}'", f"GET /models/{model} lists its versions")
-            run = await snapshot.row("SELECT * FROM training_runs WHERE run_id = %s", row["run_id"])
-        return answer({**row, "training_run": run}, snapshot.position)
+    async def version(model: Id, version: Annotated[int, Path(ge=1, le=2**31 - 1)], fresh: Exactly) -> Response:
+        found = await models.ask(VERSION, fresh, model=model, version=version)
+        row = found.row("version")
+        if row is None:
+            remedy = f"GET /models/{model} lists its versions"
+            missing(f"version {version} of model '{model}'", remedy, found.position)
+        return answer({**row, "training_run": found.row("run")}, found.position)
 
     @router.get(
         "/training-runs/{run_id}",
@@ -64,28 +122,27 @@ def routes(models: ReadModels) -> APIRouter:
         responses=documented(TrainingRun),
         summary="A training run",
     )
-    async def training_run(run_id: Id, fresh: Fresh) -> Response:
-        async with models.snapshot(fresh, "training_runs") as snapshot:
-            row = await snapshot.row("SELECT * FROM training_runs WHERE run_id = %s", run_id)
-            if row is None:
-                snapshot.missing(f"training run '{run_id}'", "ask for one with the command RequestTraining")
-        return answer(row, snapshot.position)
+    async def training_run(run_id: Id, fresh: Exactly) -> Response:
+        found = await models.ask(TRAINING_RUN, fresh, run_id=run_id)
+        document = found.document("run")
+        if document is None:
+            missing(f"training run '{run_id}'", "ask for one with the command RequestTraining", found.position)
+        return answer(document, found.position)
 
     @router.get(
         "/models/{model}/deployments",
         openapi_extra=open_to("approver", "auditor", "engineer"),
-        responses=documented(list[Deployment]),
+        responses=documented(list[Deployment], pages=True),
         summary="Deployments, newest first",
     )
-    async def deployments(model: Id, fresh: Fresh, limit: Limit = 20) -> Response:
-        async with models.snapshot(fresh, "deployments", "model_registry") as snapshot:
-            rows = await snapshot.rows(
-                "SELECT * FROM deployments WHERE model = %s ORDER BY requested_at DESC, deployment_id DESC LIMIT %s",
-                *(model, limit),
-            )
-            if not rows and not await snapshot.row("SELECT 1 FROM model_registry WHERE model = %s LIMIT 1", model):
-                snapshot.missing(f"model '{model}'", "GET /models lists those that are registered")
-        return answer(rows, snapshot.position)
+    async def deployments(model: Id, fresh: Exactly, limit: Limit = 20, cursor: Cursor = None) -> Response:
+        pages = Pages.of(f"/models/{model}/deployments")
+        at, last = pages.place(cursor, str, str) or (None, None)
+        found = await models.ask(DEPLOYMENTS, fresh, model=model, at=at, last=last, rows=limit + 1)
+        if found.row("known") is None:
+            missing(f"model '{model}'", "GET /models lists those that are registered", found.position)
+        rows, more = page_of(found.rows("deployments"), limit, pages, "asked_at", "deployment_id")
+        return paged([without(row, "asked_at") for row in rows], found.position, pages, limit, more)
 
     @router.get(
         "/deployments/{deployment_id}",
@@ -93,11 +150,12 @@ def routes(models: ReadModels) -> APIRouter:
         responses=documented(Deployment),
         summary="A deployment",
     )
-    async def deployment(deployment_id: Id, fresh: Fresh) -> Response:
-        async with models.snapshot(fresh, "deployments") as snapshot:
-            row = await snapshot.row("SELECT * FROM deployments WHERE deployment_id = %s", deployment_id)
-            if row is None:
-                snapshot.missing(f"deployment '{deployment_id}'", "GET /models/{model}/deployments lists a model's")
-        return answer(row, snapshot.position)
+    async def deployment(deployment_id: Id, fresh: Exactly) -> Response:
+        found = await models.ask(DEPLOYMENT, fresh, deployment_id=deployment_id)
+        document = found.document("deployment")
+        if document is None:
+            remedy = "GET /models/{model}/deployments lists a model's"
+            missing(f"deployment '{deployment_id}'", remedy, found.position)
+        return answer(document, found.position)
 
     return router

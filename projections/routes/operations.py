@@ -3,18 +3,18 @@
 from fastapi import APIRouter, Response
 
 from infra.access.openapi import open_to
-from infra.access.route import GuardedRoute
 from projections.answers import ProjectionStatus
 from projections.overview import overview
 from projections.reader import open_consumer
 from projections.readmodels import ReadModels
 from projections.routes.common import answer, documented
+from projections.routes.route import QueryRoute
 from projections.watch import LogEnds
 
 
 def routes(models: ReadModels) -> APIRouter:
     """The route /projections."""
-    router = APIRouter(route_class=GuardedRoute, tags=["operations"])
+    router = APIRouter(route_class=QueryRoute, tags=["operations"])
 
     @router.get(
         "/projections",

@@ -5,34 +5,49 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 
 from infra.access.openapi import open_to
-from infra.access.route import GuardedRoute
 from projections.answers import ScheduleOnRecord
-from projections.readmodels import ReadModels
-from projections.routes.common import Fresh, Id, Limit, answer, documented
+from projections.question import Question
+from projections.readmodels import ReadModels, missing
+from projections.routes.common import Fresh, Id, Limit, answer, documented, page_of, paged
+from projections.routes.cursor import Cursor, Pages
+from projections.routes.route import QueryRoute
 
 Status = Literal["pending", "cancelled", "fired", "sent", "failed"]
+
+ALL = Question(
+    ("schedules",),
+    {
+        "schedules": """
+            SELECT * FROM schedules WHERE status = coalesce(%(status)s, status)
+                AND (due_at, schedule_id) > (coalesce(%(due_at)s::timestamptz, '-infinity'), coalesce(%(last)s, ''))
+            ORDER BY due_at, schedule_id LIMIT %(rows)s
+        """
+    },
+)
+ONE = Question(("schedules",), {"schedule": "SELECT * FROM schedules WHERE schedule_id = %(schedule_id)s"})
 
 
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /schedules."""
-    router = APIRouter(route_class=GuardedRoute, tags=["schedules"])
+    router = APIRouter(route_class=QueryRoute, tags=["schedules"])
 
     @router.get(
         "/schedules",
         openapi_extra=open_to("product", "engineer", "approver", "auditor"),
-        responses=documented(list[ScheduleOnRecord]),
+        responses=documented(list[ScheduleOnRecord], pages=True),
         summary="Scheduled commands, the next one first",
     )
     async def schedules(
-        fresh: Fresh, status: Annotated[Status | None, Query(description="only these")] = None, limit: Limit = 100
+        fresh: Fresh,
+        status: Annotated[Status | None, Query(description="only these")] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
     ) -> Response:
-        async with models.snapshot(fresh, "schedules") as snapshot:
-            rows = await snapshot.rows(
-                "SELECT * FROM schedules WHERE status = coalesce(%s, status) ORDER BY due_at, schedule_id LIMIT %s",
-                status,
-                limit,
-            )
-        return answer(rows, snapshot.position)
+        pages = Pages.of("/schedules", status=status)
+        due_at, last = pages.place(cursor, str, str) or (None, None)
+        found = await models.ask(ALL, fresh, status=status, due_at=due_at, last=last, rows=limit + 1)
+        rows, more = page_of(found.rows("schedules"), limit, pages, "due_at", "schedule_id")
+        return paged(rows, found.position, pages, limit, more)
 
     @router.get(
         "/schedules/{schedule_id}",
@@ -41,10 +56,11 @@ def routes(models: ReadModels) -> APIRouter:
         summary="A scheduled command, and what became of it",
     )
     async def schedule(schedule_id: Id, fresh: Fresh) -> Response:
-        async with models.snapshot(fresh, "schedules") as snapshot:
-            row = await snapshot.row("SELECT * FROM schedules WHERE schedule_id = %s", schedule_id)
-            if row is None:
-                snapshot.missing(f"schedule '{schedule_id}'", "make one with POST /schedules of the command API")
-        return answer(row, snapshot.position)
+        found = await models.ask(ONE, fresh, schedule_id=schedule_id)
+        document = found.document("schedule")
+        if document is None:
+            remedy = "make one with POST /schedules of the command API"
+            missing(f"schedule '{schedule_id}'", remedy, found.position)
+        return answer(document, found.position)
 
     return router

@@ -185,7 +185,7 @@ async def test_history_comes_in_pages(told: list[Position], get: Get) -> None:
     for _ in range(3):
         _, document, _ = await get("/users/ana/history", limit=1, **page)
         seen += [entry["position"].rsplit("/", 1)[1] for entry in document["interactions"]]
-        page = {"before": document["next"]}
+        page = {"cursor": document["next"]}
     assert seen == ["2", "1", "0"]
     assert document["next"] is None
 
@@ -222,7 +222,8 @@ NONSENSE = [
     ("/decisions/search?since=then", "invalid"),
     ("/models/movies/versions/0", "invalid"),
     ("/models/movies/versions/99999999999", "invalid"),
-    ("/users/ana/history?before=then", "bad_cursor"),
+    ("/users/ana/history?before=then", "invalid"),
+    ("/users/ana/history?cursor=then", "bad_cursor"),
     ("/users/ana?min-position=profiles", "bad_position"),
     ("/users/ana?min-position=profiles/0/-1", "bad_position"),
     ("/users/ana?min-position=nowhere/0/0", "unknown_topic"),
@@ -256,11 +257,25 @@ async def ready(running: Running) -> bool:
     return running.health.ready and len(running.health.components) > 1
 
 
-async def test_a_query_that_cannot_be_fresh_says_how_far_behind(projected: Get) -> None:
-    """A client must tell `not yet` from `never`."""
-    status, problem, _ = await projected("/users/ana", **{"min-position": "profiles/1/41", "wait": "0.2"})
+async def test_a_query_that_cannot_be_fresh_says_how_far_behind(
+    projector: StartProjector, get: Get, writer: FactWriter
+) -> None:
+    """A client must tell `not yet` from `never`: late is 504 with events and seconds, past the end is 422."""
+    running = projector()
+    await eventually(lambda: ready(running))
+    await running.stop()
+    *_, last = await append(writer, *(viewed("ana", f"i{number}", number) for number in range(3)))
+    await asyncio.sleep(1)
+    status, problem, _ = await get("/users/ana/history", **{"min-position": str(last), "wait": "0.2"})
     assert (status, problem["code"]) == (504, "position_not_reached")
-    assert "42 records behind profiles/1/41" in problem["detail"]
+    assert f"3 records behind {last}, the oldest of them" in problem["detail"]
+    (behind,) = problem["behind"]
+    assert (behind["wanted"], behind["missing"], behind["events"]) == (str(last), 3, 3)
+    assert behind["seconds"] >= 1
+    past = replace(last, offset=41)
+    status, problem, _ = await get("/users/ana/history", **{"min-position": f"{last},{past}", "wait": "0.2"})
+    assert (status, problem["code"]) == (422, "position_past_end")
+    assert f"its last position is {last}" in problem["detail"]
 
 
 async def test_a_waiting_query_is_woken(projected: Get, writer: FactWriter, settings: Settings) -> None:

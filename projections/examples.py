@@ -1,0 +1,230 @@
+"""One example of each answer of the query API, for its OpenAPI document; tests hold them to the models."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from infra.http import PROBLEM_BASE
+
+NOON = "2026-01-31T12:00:00+00:00"
+SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+UUID = "01a1fc5f-5f15-7794-a525-9816738f4960"
+
+ITEM = {
+    "item_id": "50",
+    "title": "Star Wars",
+    "description": None,
+    "categories": ["action", "scifi"],
+    "attributes": {"year": "1977"},
+    "retired": False,
+    "version": 1,
+}
+VERSION = {
+    "model": "movies",
+    "version": 3,
+    "run_id": "run-3",
+    "algorithm": "ease",
+    "artifact_sha256": SHA,
+    "dataset_sha256": SHA,
+    "metrics": {"recall@10": 0.31},
+    "retired": False,
+    "registered_at": NOON,
+}
+LIVE = {"model": "movies", "version": 3, "artifact_sha256": SHA, "deployment_id": "d-3", "since": NOON}
+RUN = {
+    "run_id": "run-3",
+    "model": "movies",
+    "algorithm": "ease",
+    "params": {"l2": "500"},
+    "k": 100,
+    "status": "completed",
+    "ranges": [{"topic": "interactions", "partition": 0, "first": 0, "end": 25021}],
+    "dataset_sha256": SHA,
+    "dataset_rows": 25021,
+    "duplicates": 0,
+    "artifact_sha256": SHA,
+    "artifact_bytes": 11310080,
+    "metrics": {"recall@10": 0.31},
+    "duration_s": 4.2,
+    "reason": None,
+    "requested_at": NOON,
+    "updated_at": NOON,
+}
+DECISION = {
+    "decision_id": UUID,
+    "user_id": "42",
+    "model": "movies",
+    "version": 3,
+    "artifact_sha256": SHA,
+    "deployment_id": "d-3",
+    "source": "model",
+    "fallback_reason": None,
+    "arm": "live",
+    "items": [{"item_id": "50", "score": 1.25}],
+    "positions": [{"topic": "interactions", "partition": 2, "offset": 118}],
+    "history_length": 12,
+    "history_sha256": SHA,
+    "candidates": 100,
+    "filtered": [],
+    "based_on": None,
+    "limit": 10,
+    "latency_ms": 3.1,
+    "server": "serving-1",
+    "sequence": 7,
+    "served_at": NOON,
+    "partition": 2,
+    "offset": 6,
+}
+
+EXAMPLES: Mapping[str, Any] = {
+    "Profile": {
+        "user_id": "42",
+        "name": "Ana",
+        "attributes": {"country": "PT"},
+        "favourite_categories": ["scifi"],
+        "hidden_categories": [],
+        "language": "pt",
+        "personalisation": True,
+        "training": False,
+        "registered_at": NOON,
+        "version": 2,
+    },
+    "KeyOnRecord": {
+        "key_id": "3f1c2a9be07d",
+        "name": "shop",
+        "roles": ["product"],
+        "created_at": NOON,
+        "created_by": "admin",
+        "expires_at": None,
+        "rotated_at": None,
+        "previous_until": None,
+        "revoked_at": None,
+        "revoked_by": None,
+        "reason": None,
+        "last_used_at": NOON,
+    },
+    "ScheduleOnRecord": {
+        "schedule_id": "s-1",
+        "status": "pending",
+        "due_at": NOON,
+        "revision": 1,
+        "command_type": "retrace.catalog.RetireItem",
+        "data": {"item_id": "50"},
+        "scheduled_by": "ana",
+        "scheduled_at": NOON,
+        "command_id": None,
+        "reason": None,
+        "updated_at": NOON,
+    },
+    "History": {
+        "user_id": "42",
+        "interactions": [
+            {
+                "item_id": "50",
+                "kind": "rate",
+                "value": 5,
+                "occurred_at": NOON,
+                "decision_id": None,
+                "event_id": UUID,
+                "position": "interactions/2/118",
+            }
+        ],
+        "next": None,
+    },
+    "Item": ITEM,
+    "Items": {"items": [ITEM], "next": None},
+    "PopularItem": {
+        "item_id": "50",
+        "title": "Star Wars",
+        "categories": ["scifi"],
+        "interactions": 583,
+        "last_at": NOON,
+    },
+    "TrendingItem": {
+        "item_id": "50",
+        "title": "Star Wars",
+        "window_start": NOON,
+        "window_end": "2026-01-31T12:05:00+00:00",
+        "interactions": 21,
+        "score": 2.5,
+    },
+    "ModelSummary": {"model": "movies", "versions": 3, "latest": 3, "live": 3},
+    "Model": {"model": "movies", "versions": [VERSION], "live": LIVE, "next": None},
+    "VersionDetail": {**VERSION, "training_run": RUN},
+    "TrainingRun": RUN,
+    "Deployment": {
+        "deployment_id": "d-3",
+        "model": "movies",
+        "version": 3,
+        "artifact_sha256": SHA,
+        "step": "completed",
+        "rollback_to": 2,
+        "requested_by": "ana",
+        "requested_at": NOON,
+        "updated_at": NOON,
+        "reason": None,
+        "evidence": {"validated": {"recall@10": "0.31"}},
+    },
+    "Decision": DECISION,
+    "CommandAnswer": {
+        "command_id": UUID,
+        "outcome": "accepted",
+        "status": 200,
+        "code": None,
+        "detail": None,
+        "type": "retrace.profiles.UserRegistered",
+        "aggregate_id": "42",
+        "version": 1,
+        "actor": "shop",
+        "tenant": "default",
+        "topic": "profiles",
+        "partition": 3,
+        "offset": 118,
+        "command_offset": 57,
+        "answered_at": NOON,
+        "repeats": 0,
+    },
+    "ProjectionStatus": {
+        "name": "user_profile",
+        "version": 1,
+        "store": "postgres",
+        "state": "running",
+        "cause": "",
+        "lag_events": 0,
+        "lag_seconds": 0.0,
+        "partitions": [{"topic": "profiles", "partition": 3, "next_offset": 119, "events": 0, "seconds": 0.0}],
+    },
+}
+
+PROBLEMS: Mapping[int, tuple[str, str]] = {
+    401: ("key_missing", "no key was sent: send Authorization: Bearer KEY"),
+    403: ("role_missing", "this takes the role auditor, and shop has product"),
+    404: ("not_found", "there is no user '42' here; register with POST /users, or ask with `min-position`"),
+    410: ("erased", "user '42' was erased"),
+    422: ("unknown_parameter", "'limt' is no parameter of GET /items: did you mean 'limit'? known are cursor, limit"),
+    503: ("unavailable", "PostgreSQL does not answer: connection refused; is it running?"),
+    504: (
+        "position_not_reached",
+        "user_profile not at the position you asked for within 2 s: 3 records behind profiles/3/118",
+    ),
+}
+
+
+def example_of(model: Any) -> Any:
+    """The example of an answer; of a list, a list of one. None where there is none."""
+    inner = get_args(model)
+    if inner:
+        one = example_of(inner[0])
+        return None if one is None else [one]
+    return EXAMPLES.get(model.__name__)
+
+
+def problem_example(status: int) -> dict[str, Any]:
+    """A problem document of this status."""
+    code, detail = PROBLEMS[status]
+    return {
+        "type": PROBLEM_BASE + code.replace("_", "-"),
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
