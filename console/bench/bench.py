@@ -23,6 +23,7 @@ class Sizes:
         closed_s: how long a closed loop runs.
         ingest: events of one bulk upload.
         log: events in the log that is projected and replayed.
+        items: of the catalogue that is projected.
         few: events for those that would take minutes for `log`; the figure is a rate.
         ratings: of MovieLens, for the recommender.
         fresh: interactions whose effect is waited for.
@@ -32,7 +33,8 @@ class Sizes:
     load_s: float = 20
     closed_s: float = 5
     ingest: int = 200_000
-    log: int = 200_000
+    log: int = 400_000
+    items: int = 20_000
     few: int = 10_000
     ratings: int = 100_000
     fresh: int = 20
@@ -40,7 +42,9 @@ class Sizes:
 
 def quick(runs: int) -> Sizes:
     """Enough to see that it works; the figures are rough."""
-    return Sizes(runs=runs, load_s=4, closed_s=2, ingest=30_000, log=40_000, few=3_000, ratings=20_000, fresh=5)
+    return Sizes(
+        runs=runs, load_s=4, closed_s=2, ingest=30_000, log=40_000, items=3_000, few=3_000, ratings=20_000, fresh=5
+    )
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Literal
 
 import orjson
 
+from schemas.catalog import ItemAdded
 from schemas.interactions import InteractionRecorded
 
 USERS = 5_000
@@ -39,6 +40,20 @@ def interactions(count: int, *, seed: int = 7) -> Iterator[InteractionRecorded]:
             kind=kind,
             value=float(chance.randint(1, 5)) if kind == "rate" else None,
             occurred_at=BEGIN + timedelta(seconds=number),
+        )
+
+
+def items(count: int, *, seed: int = 7) -> Iterator[ItemAdded]:
+    """So many items with titles and descriptions of made-up words."""
+    chance = random.Random(seed)
+    words = ["".join(chance.choices("abcdefghiklmnoprstuvw", k=chance.randint(3, 9))) for _ in range(2_000)]
+    for number in range(count):
+        yield ItemAdded(
+            item_id=f"bench-item-{number}",
+            title=" ".join(chance.choices(words, k=4)),
+            description=" ".join(chance.choices(words, k=30)),
+            categories=tuple(chance.sample(words[:20], 2)),
+            attributes={"year": str(chance.randint(1950, 2026))},
         )
 
 

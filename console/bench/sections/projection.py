@@ -1,12 +1,13 @@
-"""From the log into PostgreSQL: user history and popularity, by one projector from offset 0."""
+"""From the log into PostgreSQL and Elasticsearch: two read models at once, and single ones, from offset 0."""
 
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psycopg
@@ -14,29 +15,33 @@ from psycopg.sql import SQL, Identifier
 
 from console.bench import synthetic
 from console.bench.bench import Bench, Measure, Section
-from console.bench.figure import OURS, Figure, Sample, at_least, peers_of, runs_of
-from console.bench.log import filled
+from console.bench.figure import OURS, Figure, Goal, Sample, Samples, at_least, peers_of, runs_of
+from console.bench.log import filled, filled_catalogue
 from console.bench.peers import faust, plain
 from console.bench.peers.tables import read_model
+from infra.elastic import index_name, make_elastic
 from infra.health import Health
 from infra.settings import Settings
 from projections.runner import run as run_projector
-from projections.views import popularity, user_history
+from projections.view import Index, Projection
+from projections.views import catalogue_search, popularity, user_history
 
 NAME = "projection"
-VIEWS = (user_history.VIEW, popularity.VIEW)
+BOTH = (user_history.VIEW, popularity.VIEW)
 LOOK_EVERY_S = 0.02
 PATIENCE_S = 300
 REACHED = SQL("SELECT coalesce(sum(next_offset), 0) FROM projection_offsets WHERE view = %s")
 
 
 async def run(bench: Bench) -> list[Figure]:
-    """Let everybody fold the same log into the same two tables."""
+    """Let everybody fold the same log into the same two tables, and ourselves into each read model alone."""
     settings, total, few = bench.corner("log"), bench.sizes.log, bench.sizes.few
     await filled(settings, total)
+    await filled_catalogue(settings, bench.sizes.items)
     with tempfile.TemporaryDirectory(prefix="retrace-bench-") as folder:
         participants: dict[str, Measure] = {
-            OURS: partial(ours, settings, total),
+            OURS: partial(ours, settings, BOTH, total),
+            **{name: partial(ours, settings, [view], _size(bench, view)) for name, (view, _) in ALONE.items()},
             "plain, batches": partial(_peer, settings, plain.project_polls, total),
             "plain, each": partial(_peer, settings, plain.project_each, few),
             "Faust": partial(_peer, settings, partial(faust.project, folder=Path(folder)), few),
@@ -44,19 +49,23 @@ async def run(bench: Bench) -> list[Figure]:
         if bench.has_eventsourcing:
             participants["eventsourcing"] = partial(eventsourcing, settings, few)
         samples = await bench.alternate(NAME, participants)
-    figure = Figure(
-        section=NAME,
-        name="events folded",
-        unit="events/s",
-        better="higher",
-        runs=runs_of(samples, OURS, "events/s"),
-        asked=at_least(15_000),
-        peers=peers_of(samples, "events/s"),
-    )
-    return [figure]
+    peers = {who: runs for who, runs in peers_of(samples, "events/s").items() if who not in ALONE}
+    both = _figure("user history and popularity, events", samples, OURS, at_least(15_000), peers)
+    return [both, *(_figure(name, samples, name, goal) for name, (_, goal) in ALONE.items())]
 
 
-async def ours(settings: Settings, total: int) -> Sample:
+def _figure(
+    name: str, samples: Samples, who: str, goal: Goal, peers: Mapping[str, Sequence[float]] = MappingProxyType({})
+) -> Figure:
+    runs = runs_of(samples, who, "events/s")
+    return Figure(section=NAME, name=name, unit="per second", better="higher", runs=runs, asked=goal, peers=peers)
+
+
+def _size(bench: Bench, projection: Projection) -> int:
+    return bench.sizes.items if isinstance(projection, Index) else bench.sizes.log
+
+
+async def ours(settings: Settings, wanted: Sequence[Projection], total: int) -> Sample:
     """One projector in this process, as the peers are, into an empty schema.
 
     Measured between the first and the last checkpoint that another connection sees; the first batch, which was written
@@ -66,20 +75,30 @@ async def ours(settings: Settings, total: int) -> Sample:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(name)))
         connection.execute(SQL("SET search_path = {}").format(Identifier(name)))
-        projector = asyncio.create_task(run_projector(settings, Health(NAME), VIEWS))
+        projector = asyncio.create_task(run_projector(settings, Health(NAME), wanted))
         try:
-            return {"events/s": await asyncio.to_thread(_between_checkpoints, connection, total)}
+            return {"events/s": await asyncio.to_thread(_between_checkpoints, connection, wanted, total)}
         finally:
             projector.cancel()
             with suppress(asyncio.CancelledError):
                 await projector
+            await _forget_indices(settings, wanted)
 
 
-def _between_checkpoints(connection: psycopg.Connection[Any], total: int) -> float:
+async def _forget_indices(settings: Settings, wanted: Sequence[Projection]) -> None:
+    async with make_elastic(settings) as client:
+        for index in wanted:
+            if isinstance(index, Index):
+                found = await client.options(ignore_status=404).indices.get(index=index_name(settings, index.physical))
+                for name in found:
+                    await client.indices.delete(index=name, ignore_unavailable=True)
+
+
+def _between_checkpoints(connection: psycopg.Connection[Any], wanted: Sequence[Projection], total: int) -> float:
     deadline = time.monotonic() + PATIENCE_S
     first: tuple[float, int] | None = None
     while time.monotonic() < deadline:
-        reached, now = _reached(connection), time.perf_counter()
+        reached, now = _reached(connection, wanted), time.perf_counter()
         if reached and first is None:
             first = (now, reached)
         if first and reached >= total:
@@ -88,10 +107,10 @@ def _between_checkpoints(connection: psycopg.Connection[Any], total: int) -> flo
     raise TimeoutError(f"the projector has not folded {total} events in {PATIENCE_S} s")
 
 
-def _reached(connection: psycopg.Connection[Any]) -> int:
+def _reached(connection: psycopg.Connection[Any], wanted: Sequence[Projection]) -> int:
     """Events that every view has folded."""
     try:
-        rows = [connection.execute(REACHED, [view.name]).fetchone() for view in VIEWS]
+        rows = [connection.execute(REACHED, [view.name]).fetchone() for view in wanted]
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         return 0
     return min(int(row[0]) if row else 0 for row in rows)
@@ -114,4 +133,11 @@ async def _peer(settings: Settings, project: Callable[..., Awaitable[float]], co
         return {"events/s": await project(settings, connection, count)}
 
 
-SECTION = Section(NAME, 3, ("kafka", "postgres", "registry"), run)
+ALONE: Mapping[str, tuple[Projection, Goal]] = {
+    "user history alone, events": (user_history.VIEW, at_least(70_000)),
+    "popularity alone, events": (popularity.VIEW, at_least(200_000)),
+    "catalogue into Elasticsearch, documents": (catalogue_search.INDEX, at_least(3_000)),
+}
+"""Read models that are measured by themselves, and what is asked of them."""
+
+SECTION = Section(NAME, 3, ("kafka", "postgres", "elastic", "registry"), run)
