@@ -12,7 +12,6 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from elasticsearch import AsyncElasticsearch
 from psycopg import AsyncConnection
-from uuid6 import uuid7
 
 from infra.elastic import index_name, make_elastic
 from infra.health import Health
@@ -24,30 +23,15 @@ from infra.settings import Settings, child_environment
 from projections import runner
 from projections.reader import open_reader
 from projections.rebuild import Silent, rebuild, verify
-from projections.testing import minute
 from projections.views import decisions_search, popularity, user_history
 from schemas.deadletters import RecordDeadLettered
-from schemas.envelope import Meta
 from schemas.errors import Rejected
-from schemas.interactions import InteractionRecorded
-from schemas.position import Position
 
 from .conftest import StartProjector, eventually
+from .telling import append, meta_of, viewed
 from .test_view_results import served
 
 Database = AsyncConnection[dict[str, Any]]
-
-
-def viewed(user: str, item: str = "a", at: float = 0) -> InteractionRecorded:
-    return InteractionRecorded(user_id=user, item_id=item, kind="view", occurred_at=minute(at))
-
-
-def meta_of(event: Any, subject: str) -> Meta:
-    return Meta(id=uuid7(), type=event.AVRO, source="test", subject=subject, time=minute(0))
-
-
-async def append(writer: FactWriter, *events: InteractionRecorded) -> list[Position]:
-    return await writer.append_all([(event, meta_of(event, event.user_id)) for event in events])
 
 
 async def scalar(database: Database, query: str) -> Any:

@@ -1,7 +1,6 @@
 """The query API: what it answers, what it refuses, and how it waits."""
 
 import asyncio
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +12,11 @@ from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
-from infra.kafka.topics import physical
 from infra.settings import Settings
 from projections import answers
 from projections.testing import minute
 from schemas.access import ApiKeyCreated
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
-from schemas.contracts import contracts
 from schemas.deployments import DeploymentRequested
 from schemas.features import ItemTrendMeasured
 from schemas.models import ModelRegistered, TrainingRequested
@@ -27,32 +24,9 @@ from schemas.outcomes import CommandRejected
 from schemas.position import Position
 from schemas.profiles import ConsentWithdrawn, UserRegistered
 
-from .conftest import Get, Running, StartProjector, eventually
-from .test_projector import append, meta_of, viewed
+from .conftest import Get, StartProjector, eventually
+from .telling import Decided, append, meta_of, ready, viewed
 from .test_view_results import completed, promoted, served
-
-
-class Decided:
-    """Writes decided events where they are expected to stand; the only writer of its topics."""
-
-    def __init__(self, settings: Settings, decoder: Decoder, producer: AIOKafkaProducer) -> None:
-        self._settings = settings
-        self._codec = decoder.codec
-        self._producer = producer
-        self._next: Counter[tuple[str, int]] = Counter()
-
-    async def append(self, event: Any, *, topic: str | None = None, key: str | None = None) -> Position:
-        contract = contracts()[event.AVRO]
-        topic, key = topic or str(contract.topic), key or str(getattr(event, contract.key or ""))
-        partition = partition_of(key, self._settings.kafka.partitions)
-        offset = self._next[topic, partition]
-        self._next[topic, partition] += 1
-        meta = replace(
-            meta_of(event, key), causation_id=f"{key}-{offset}", command_offset=offset, expected_offset=offset
-        )
-        name, value = physical(self._settings, topic), self._codec.encode(event)
-        await self._producer.send_and_wait(name, value, key=key.encode(), partition=partition, headers=meta.headers())
-        return Position(topic, partition, offset)
 
 
 @pytest.fixture
@@ -250,11 +224,6 @@ async def projected(projector: StartProjector, get: Get) -> Get:
     running = projector()
     await eventually(lambda: ready(running))
     return get
-
-
-async def ready(running: Running) -> bool:
-    """Whether a projector has come to the end of the log with every read model."""
-    return running.health.ready and len(running.health.components) > 1
 
 
 async def test_a_query_that_cannot_be_fresh_says_how_far_behind(
