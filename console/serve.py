@@ -28,6 +28,7 @@ WORKER_ROLES = {
     "projector": "projections.runner",
     "trainer": "inference.training",
     "deployer": "inference.deployer",
+    "embedder": "inference.embedder",
     "streams": "streams.app",
 }
 

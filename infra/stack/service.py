@@ -45,6 +45,7 @@ ROLES = (
     Role("serving", api=True),
     Role("trainer"),
     Role("deployer"),
+    Role("embedder"),
     Role("streams"),
 )
 
