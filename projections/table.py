@@ -9,6 +9,7 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 
 from projections import checkpoint
 from projections.batch import Batch, Staged
+from projections.erasure import Erasing
 from projections.faults import Broken
 from projections.staging import columns
 from projections.view import View
@@ -32,6 +33,7 @@ class Table:
         self.schema = schema
         self.name = name or view.physical
         self._apply = self.statement(view.apply)
+        self._erasing = Erasing(view, schema, self.identifier, self.name) if view.personal is not None else None
         names = [sql.Identifier(column.name) for column in columns(view)]
         self._copy = sql.SQL("COPY batch ({}) FROM STDIN").format(sql.SQL(", ").join(names))
         self._copy_lines = self._copy + sql.SQL(" (FORMAT csv)")
@@ -59,6 +61,8 @@ class Table:
         """
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (checkpoint.SETUP_LOCK,))
+            if self._erasing is not None:
+                await self._erasing.prepare(connection)
             if (mark := await self._mark(connection)) is not None:
                 self._check(mark)
                 return False
@@ -147,11 +151,18 @@ class Table:
 
     async def fold(self, connection: AsyncConnection[Any], batch: Batch) -> None:
         """Bring a batch into the table, within the transaction of the caller. Call `stage_in` once before."""
+        erased = await self._erasing.hear(connection, batch) if self._erasing is not None else []
         staged = await self._staged(batch)
-        if staged.empty:
-            return
+        if not staged.empty:
+            await self._apply_staged(connection, staged)
+        if self._erasing is not None and erased:
+            await self._erasing.forget(connection, erased)
+
+    async def _apply_staged(self, connection: AsyncConnection[Any], staged: Staged) -> None:
         async with connection.cursor() as cursor:
             await self._copy_in(cursor, staged)
+        if self._erasing is not None:
+            await self._erasing.clear(connection)
         if self.view.deduplicate and staged.repeats:
             await connection.execute(self._forget_repeats())
         await connection.execute(self._apply)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from schemas.contracts import contracts
 from schemas.envelope import Meta
 from schemas.position import Position
+from schemas.profiles import UserErased
 from schemas.topics import DECIDED, TOPICS
 
 
@@ -34,6 +35,10 @@ class View:
         published: the query behind the SQL view; `{table}` is the table.
         deduplicate: whether a fact that came twice under an id chosen by its client counts once. A table whose own
             keys make repeats harmless does not need it.
+        personal: column, of the table and of the batch, that names the person whom a row is about. When they are
+            erased their rows are removed, and rows that come later are not kept.
+        anonymous: with it their rows are kept, to be counted: columns and what becomes of them, as SQL over the row's
+            own columns. What tells who the person is has to be among them.
     """
 
     name: str
@@ -45,6 +50,8 @@ class View:
     indexes: tuple[str, ...] = ()
     published: str = "SELECT * FROM {table}"
     deduplicate: bool = False
+    personal: str | None = None
+    anonymous: tuple[tuple[str, str], ...] = ()
 
     @property
     def physical(self) -> str:
@@ -92,6 +99,8 @@ class Index:
             come in order.
         merges: whether a document is made of several events, so that what is there must be read before it is written.
         settings: of the index, beyond those that all have.
+        personal: field that names the person whom a document is about, a keyword. When they are erased their documents
+            are removed, and such that come later are not kept.
     """
 
     name: str
@@ -101,6 +110,7 @@ class Index:
     document: Callable[[Any, Meta, Position], Change]
     merges: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    personal: str | None = None
 
     @property
     def physical(self) -> str:
@@ -114,7 +124,8 @@ Projection: TypeAlias = View | Index
 def topics_of(projection: Projection) -> tuple[str, ...]:
     """Topics that a read model is folded from, in alphabetical order. Outcomes stand on every decided topic."""
     found: set[str] = set()
-    for event in projection.reads:
+    erasures = () if projection.personal is None else (UserErased,)
+    for event in (*projection.reads, *erasures):
         topic = contracts()[event.AVRO].topic
         found.update(DECIDED if topic is None else (topic,))
     return tuple(sorted(found & set(TOPICS)))

@@ -1,9 +1,6 @@
 """Whether the read models have forgotten somebody, as their published checkpoints and lists of the erased say."""
 
-from typing import Any
-
 import psycopg
-from psycopg import sql
 
 from infra.postgres import Pool, away
 from schemas.position import Position
@@ -13,6 +10,8 @@ CHECKPOINTS = """
     WHERE topic = %s AND partition = %s ORDER BY view, version DESC
 """
 """Every read model that hears of erasures reads their topic, whatever else it is made of."""
+
+REMOVED = "SELECT store, removed FROM projection_erasures WHERE store = ANY(%s) AND user_id = %s AND removed > 0"
 
 
 class ReadModels:
@@ -36,19 +35,10 @@ class ReadModels:
                 rows = await (await connection.execute(CHECKPOINTS, (position.topic, position.partition))).fetchall()
                 if not rows or any(row["next_offset"] <= position.offset for row in rows):
                     return None
-                names = [(row["view"], f"{row['view']}_v{row['version']}_erased") for row in rows]
-                found = {view: await _removed(connection, table, user_id) for view, table in names}
+                names = {f"{row['view']}_v{row['version']}": row["view"] for row in rows}
+                removed = await (await connection.execute(REMOVED, (list(names), user_id))).fetchall()
         except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
             return None  # no projector has run yet
         except (psycopg.OperationalError, TimeoutError) as fault:
             raise away(fault) from fault
-        return {view: removed for view, removed in found.items() if removed}
-
-
-async def _removed(connection: psycopg.AsyncConnection[Any], table: str, user_id: str) -> int:
-    known = await (await connection.execute("SELECT to_regclass(quote_ident(%s)) AS name", (table,))).fetchone()
-    if known is None or known["name"] is None:
-        return 0
-    query = sql.SQL("SELECT removed FROM {} WHERE user_id = %s").format(sql.Identifier(table))
-    row = await (await connection.execute(query, (user_id,))).fetchone()
-    return 0 if row is None else int(row["removed"])
+        return {names[row["store"]]: row["removed"] for row in removed}

@@ -32,4 +32,13 @@ VIEW = View(
         ON CONFLICT (decision_id, user_id) DO NOTHING
     """,
     indexes=("(user_id, served_at)", "(server, sequence)"),
+    personal="user_id",
+    # Kept, so that the gaps in the numbers of a server still tell what was not recorded.
+    anonymous=(
+        ("user_id", "concat('erased/', partition, '/', \"offset\")"),
+        ("items", "'[]'"),
+        ("filtered", "'{}'"),
+        ("history_sha256", "''"),
+        ("based_on", "NULL"),
+    ),
 )

@@ -23,4 +23,5 @@ VIEW = View(
     """,
     indexes=("(decision_id) WHERE decision_id IS NOT NULL",),
     deduplicate=True,
+    personal="user_id",
 )

@@ -54,4 +54,5 @@ VIEW = View(
             language = excluded.language, personalisation = excluded.personalisation, training = excluded.training,
             registered_at = excluded.registered_at, version = excluded.version
     """,
+    personal="user_id",
 )

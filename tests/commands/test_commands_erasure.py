@@ -264,7 +264,7 @@ async def forgotten_by_read_models(settings: Settings, partitions: int) -> None:
         await checkpoint.ensure(connection, "user_profile", 1, "profiles", range(partitions))
         await connection.execute("UPDATE projection_offsets SET next_offset = 1000000")
         await connection.execute(
-            "CREATE TABLE IF NOT EXISTS user_profile_v1_erased (user_id text PRIMARY KEY, removed bigint NOT NULL)"
+            "CREATE TABLE IF NOT EXISTS projection_erasures (store text, user_id text, removed bigint)"
         )
 
 

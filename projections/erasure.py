@@ -1,0 +1,107 @@
+"""Forgetting people in PostgreSQL: a personal view drops what it holds of somebody who was erased.
+
+Nothing is promised about how topics interleave: an interaction may be folded long after the erasure of its user, and in
+a rebuild usually is. So whom the log has erased is kept in a table of its own, and a batch is cleared of them before it
+is applied. That is the same whatever comes first, because an erasure is for good.
+
+The two sides exclude each other by locks on that table, which are held until the transaction ends: a fold reads it in
+ROW SHARE mode, an erasure writes it in EXCLUSIVE mode. So an erasure sees the rows of every fold that did not know of
+it, and every later fold knows of it. Who only reads the table waits for neither.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from projections.batch import Batch
+from projections.view import View
+from schemas.envelope import Recorded
+from schemas.profiles import UserErased
+
+PEOPLE, REMOVED = "erased_people", "projection_erasures"
+"""Who was erased, and how many rows each read model removed; the first is published, as read models are."""
+
+TABLES = """
+    CREATE TABLE IF NOT EXISTS {people} (
+        user_id text PRIMARY KEY, erased_at timestamptz NOT NULL, reason text NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS {removed} (
+        store text NOT NULL, user_id text NOT NULL, removed bigint NOT NULL, PRIMARY KEY (store, user_id)
+    )
+"""
+
+
+class Erasing:
+    """What a table of a personal view does about erasures.
+
+    Args:
+        table: the table.
+        store: under which name it is said how much was removed.
+    """
+
+    def __init__(self, view: View, schema: str, table: sql.Identifier, store: str) -> None:
+        assert view.personal is not None
+        self._names = {
+            "table": table,
+            "people": sql.Identifier(schema, PEOPLE),
+            "removed": sql.Identifier(schema, REMOVED),
+            "person": sql.Identifier(view.personal),
+        }
+        self._anonymous = sql.SQL(", ").join(
+            sql.SQL("{} = ").format(sql.Identifier(column)) + sql.SQL(value) for column, value in view.anonymous
+        )
+        self._keeps_rows = bool(view.anonymous)
+        self._store = store
+
+    async def prepare(self, connection: AsyncConnection[Any]) -> None:
+        """Make the tables where they are missing."""
+        await connection.execute(self._sql(TABLES))
+
+    async def hear(self, connection: AsyncConnection[Any], batch: Batch) -> list[str]:
+        """Keep whom a batch erases, and answer who that is; to be called before anything of the batch is applied."""
+        events = batch.recorded([UserErased])
+        if events:
+            await connection.execute(self._sql("LOCK TABLE {people} IN EXCLUSIVE MODE"))
+            async with connection.cursor() as cursor:
+                statement = self._sql("INSERT INTO {people} VALUES (%s, %s, %s) ON CONFLICT DO NOTHING")
+                await cursor.executemany(statement, _rows(events))
+        return [one.event.user_id for one in events]
+
+    async def clear(self, connection: AsyncConnection[Any]) -> None:
+        """Take the erased out of the staged batch, or what tells who they are."""
+        change = (
+            self._sql("UPDATE batch SET {changes} WHERE {known}", changes=self._anonymous, known=self._known)
+            if self._keeps_rows
+            else self._sql("DELETE FROM batch WHERE {known}", known=self._known)
+        )
+        await connection.execute(self._sql("LOCK TABLE {people} IN ROW SHARE MODE; ") + change)
+
+    async def forget(self, connection: AsyncConnection[Any], people: Sequence[str]) -> None:
+        """Take people out of the table, and say how many rows that were."""
+        change = (
+            self._sql(
+                "UPDATE {table} SET {changes} WHERE {person} = ANY(%s) RETURNING old.{person} AS person",
+                changes=self._anonymous,
+            )
+            if self._keeps_rows
+            else self._sql("DELETE FROM {table} WHERE {person} = ANY(%s) RETURNING {person} AS person")
+        )
+        counted = self._sql(
+            "WITH gone AS ({change}) INSERT INTO {removed} AS r SELECT %s, person, count(*) FROM gone GROUP BY person "
+            "ON CONFLICT (store, user_id) DO UPDATE SET removed = r.removed + excluded.removed",
+            change=change,
+        )
+        await connection.execute(counted, (list(people), self._store))
+
+    @property
+    def _known(self) -> sql.Composed:
+        """Of a row of the batch: whether it is about somebody erased. The first half costs nothing where nobody is."""
+        return self._sql("EXISTS (SELECT FROM {people}) AND {person} IN (SELECT user_id FROM {people})")
+
+    def _sql(self, text: str, **more: sql.Composable) -> sql.Composed:
+        return sql.SQL(text).format(**self._names, **more)
+
+
+def _rows(events: Sequence[Recorded]) -> list[tuple[Any, ...]]:
+    return [(one.event.user_id, one.meta.time, one.event.reason) for one in events]
