@@ -1,6 +1,5 @@
 """What was decided, for whom, and what became of every command."""
 
-
 from fastapi import APIRouter, Response
 
 from infra.access.openapi import open_to

@@ -13,7 +13,7 @@ from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
 from infra.settings import Settings
-from projections import answers
+from projections import answers, answers_search
 from projections.testing import minute
 from schemas.access import ApiKeyCreated
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
@@ -101,8 +101,8 @@ ANSWERS: list[tuple[str, str, Any, dict[str, Any]]] = [
     ("/commands/c-no", "profiles", answers.CommandAnswer, {"outcome": "rejected", "status": 409, "repeats": 0}),
     ("/popular", "interactions", list[answers.PopularItem], {}),
     ("/trending", "features", list[answers.TrendingItem], {}),
-    ("/items/search", "catalog", answers.FoundItems, {"total": 2}),
-    ("/decisions/search", "decisions", answers.FoundDecisions, {"total": 1}),
+    ("/items/search", "catalog", answers_search.FoundItems, {"total": 2}),
+    ("/decisions/search", "decisions", answers_search.FoundDecisions, {"total": 1}),
     ("/api-keys", "access", list[answers.KeyOnRecord], {}),
 ]
 
