@@ -2,18 +2,22 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
 
 from infra.elastic import index_name
 from infra.settings import Settings
+from projections import graves
 from projections.batch import Batch
 from projections.faults import Broken, Unfit
+from projections.graves import Graves
 from projections.merging import Merging
 from projections.view import Drop, Index, Put, topics_of
 from schemas.envelope import Recorded
 from schemas.errors import Unavailable
+from schemas.profiles import UserErased
 
 CONFLICT = 409
 """The document has been written at this version or a later one: a repeat, and harmless."""
@@ -53,6 +57,8 @@ class Documents:
         self.name = name or self.alias
         self._client = client
         self._reads = frozenset(index.reads)
+        personal = index.personal
+        self._graves = None if personal is None else Graves(settings, client, f"{self.alias}_*", personal)
 
     async def exists(self) -> bool:
         """Whether the runner's alias shows an index."""
@@ -65,7 +71,7 @@ class Documents:
             await self._client.indices.create(
                 index=physical or f"{self.alias}_1",
                 mappings=dict(self.index.mapping),
-                settings={**SETTINGS, **self.index.settings},
+                settings={**SETTINGS, **(graves.SETTINGS if self._graves else {}), **self.index.settings},
                 aliases=aliases,
             )
         except BadRequestError as fault:
@@ -115,9 +121,25 @@ class Documents:
             Unfit: a document does not fit the mapping.
             Unavailable: Elasticsearch had no room for some documents.
         """
+        erased = [one.event.user_id for one in batch.recorded([UserErased])] if self._graves is not None else []
+        if self._graves is not None:
+            await self._graves.dig(erased)
         wanted = batch.recorded(self._reads)
         for start in range(0, len(wanted), IN_ONE_BULK):
-            await self._fold(wanted[start : start + IN_ONE_BULK])
+            await self._fold_unless_erased(wanted[start : start + IN_ONE_BULK])
+        if self._graves is not None:
+            await self._graves.clear(erased)
+
+    async def _fold_unless_erased(self, events: Sequence[Recorded]) -> None:
+        """Bring events into the index, but not those about people who are erased, be it in this very moment."""
+        if self._graves is None:
+            await self._fold(events)
+            return
+        person = attrgetter(f"event.{self.index.personal}")
+        people = {str(person(one)) for one in events}
+        erased = await self._graves.among(people)
+        await self._fold([one for one in events if person(one) not in erased])
+        await self._graves.clear(await self._graves.among(people))
 
     async def _fold(self, events: Sequence[Recorded]) -> None:
         if self.index.merges and len(topics_of(self.index)) > 1:

@@ -99,8 +99,8 @@ class Index:
             come in order.
         merges: whether a document is made of several events, so that what is there must be read before it is written.
         settings: of the index, beyond those that all have.
-        personal: field that names the person whom a document is about, a keyword. When they are erased their documents
-            are removed, and such that come later are not kept.
+        personal: field, of the document and of the events, that names the person whom a document is about, a keyword.
+            When they are erased their documents are removed, and such that come later are not kept.
     """
 
     name: str

@@ -52,4 +52,11 @@ def document(event: RecommendationServed, _meta: Meta, position: Position) -> Ch
     return Put(event.decision_id, fields)
 
 
-INDEX = Index(name="decisions_search", version=1, reads=(RecommendationServed,), mapping=MAPPING, document=document)
+INDEX = Index(
+    name="decisions_search",
+    version=1,
+    reads=(RecommendationServed,),
+    mapping=MAPPING,
+    document=document,
+    personal="user_id",
+)

@@ -2,20 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import pytest
+from elasticsearch import AsyncElasticsearch
 from psycopg import AsyncConnection
 
+from infra.elastic import make_elastic
 from infra.postgres import connect
 from infra.settings import Settings
+from projections.documents import Documents
 from projections.runner import declared
 from projections.table import Table
 from projections.testing import Log, batch_of, columns_of, minute, published
 from projections.view import View, topics_of
-from projections.views import decisions, popularity, user_history, user_profile
+from projections.views import decisions, decisions_search, popularity, user_history, user_profile
 from schemas.decisions import RecommendationServed, ScoredItem
 from schemas.envelope import Recorded
 from schemas.interactions import InteractionRecorded
@@ -198,3 +201,62 @@ async def test_who_reads_who_was_erased_waits_for_nobody(database: AsyncConnecti
         await reader.execute("SET statement_timeout = '2s'")
         rows = await (await reader.execute("SELECT * FROM erased_people")).fetchall()
         assert rows == []
+
+
+@pytest.fixture
+async def elastic(settings: Settings) -> AsyncIterator[AsyncElasticsearch]:
+    async with make_elastic(settings) as client:
+        yield client
+
+
+async def found(client: AsyncElasticsearch, documents: Documents) -> dict[str, Any]:
+    """Every document, by id."""
+    await client.indices.refresh(index=documents.name)
+    answer = await client.search(index=documents.name, size=1000)
+    return {hit["_id"]: hit["_source"] for hit in answer["hits"]["hits"]}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_no_interleaving_leaves_documents_of_the_erased(
+    seed: int, elastic: AsyncElasticsearch, settings: Settings
+) -> None:
+    """Elasticsearch has no transactions; the graves are asked before and after each write."""
+    documents = Documents(decisions_search.INDEX, settings, elastic)
+    await documents.create()
+    topics = {name: events for name, events in history().items() if name in ("decisions", "profiles")}
+    orders = [list(topics.values()), list(reversed(topics.values()))]
+    for events in [*orders, *(interleaved(topics, random.Random(s)) for s in range(6))][seed]:
+        await documents.fold(batch_of(events))
+    assert set(await found(elastic, documents)) == {f"ben-{number}" for number in range(4)}
+
+
+async def test_an_index_beside_the_live_one_forgets_as_well(elastic: AsyncElasticsearch, settings: Settings) -> None:
+    """One is being filled, another is kept to go back to: neither is a place to be remembered in."""
+    live = Documents(decisions_search.INDEX, settings, elastic)
+    await live.create()
+    beside = Documents(decisions_search.INDEX, settings, elastic, f"{live.alias}_2")
+    await beside.create(beside.name)
+    topics = history()
+    for documents in (live, beside):
+        await documents.fold(batch_of(topics["decisions"]))
+    await live.fold(batch_of(topics["profiles"]))
+    for documents in (live, beside):
+        assert set(await found(elastic, documents)) == {f"ben-{number}" for number in range(4)}
+
+
+async def test_erased_while_the_documents_are_being_written(
+    elastic: AsyncElasticsearch, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The narrowest race: between the look for graves and the write."""
+    documents, other = (Documents(decisions_search.INDEX, settings, elastic) for _ in range(2))
+    await documents.create()
+    topics, write = history(), Documents._write
+
+    async def late(self: Documents, pending: Any) -> None:
+        if self is documents:
+            await other.fold(batch_of(topics["profiles"]))
+        await write(self, pending)
+
+    monkeypatch.setattr(Documents, "_write", late)
+    await documents.fold(batch_of(topics["decisions"]))
+    assert set(await found(elastic, documents)) == {f"ben-{number}" for number in range(4)}
