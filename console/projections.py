@@ -1,41 +1,40 @@
 """`retrace projections`: how the read models are doing, whether they are right, and folding them again."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Literal
 
 import psycopg
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
+from console import rebuilds
+from console.rebuilds import OutputOption, as_json, followed, named, say
 from infra.postgres import connect
 from infra.settings import Settings
 from projections.compare import Comparison
 from projections.overview import Overview, overview
 from projections.reader import open_consumer
-from projections.rebuild import Progress
-from projections.rebuild import rebuild as rebuild_one
 from projections.rebuild import verify as verify_one
 from projections.runner import declared
 from projections.view import Projection
 from projections.watch import LogEnds
 from schemas.errors import Unavailable
 
-Refill: TypeAlias = Callable[[Settings, Projection, Progress], Coroutine[Any, Any, Comparison]]
-
 app = typer.Typer(no_args_is_help=True, help="Read models: how they are, whether they are right; fold them again.")
-console = Console()
+console = Console(highlight=False)
 
 
 @app.command("list")
-def list_all() -> None:
+def list_all(output: OutputOption = "table") -> None:
     """Every read model: version, store, lag and state."""
+    found = asyncio.run(_overview(Settings()))
+    if output == "json":
+        typer.echo(as_json([one.document() for one in found]))
+        return
     table = Table("name", "version", "store", "lag", "seconds", "state")
     causes: dict[str, list[str]] = {}
-    for one in asyncio.run(_overview(Settings())):
+    for one in found:
         table.add_row(one.name, str(one.version), one.store, f"{one.lag_events:,}", f"{one.lag_seconds:.1f}", one.state)
         if one.cause:
             causes.setdefault(one.cause, []).append(one.name)
@@ -45,52 +44,29 @@ def list_all() -> None:
 
 
 @app.command()
-def verify(name: Annotated[str | None, typer.Argument(help="one read model; all when left out")] = None) -> None:
-    """Fold read models afresh and compare them with the live ones; exit 1 when one differs."""
-    wanted = [_named(name)] if name else list(declared())
-    comparisons = [_refilled(projection, verify_one, "verifying") for projection in wanted]
+def verify(
+    name: Annotated[str | None, typer.Argument(help="one read model; all when left out")] = None,
+    output: OutputOption = "table",
+) -> None:
+    """Fold read models afresh and compare them with the live ones; exit 1 when one differs. Ctrl-C leaves nothing."""
+    wanted = [named(name)] if name else list(declared())
+    comparisons = [_verified(projection, output) for projection in wanted]
+    if output == "json":
+        typer.echo(as_json([comparison.document() for comparison in comparisons]))
     if not all(comparison.equal for comparison in comparisons):
         raise typer.Exit(1)
 
 
-@app.command()
-def rebuild(name: Annotated[str, typer.Argument(help="which read model")]) -> None:
-    """Fold a read model afresh from offset 0, compare it with the live one and put it in its place."""
-    _refilled(_named(name), rebuild_one, "rebuilding")
-
-
-def _refilled(projection: Projection, refill: Refill, doing: str) -> Comparison:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"{doing} {projection.name}", total=None)
-
-        def tell(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        comparison = asyncio.run(refill(Settings(), projection, tell))
-    _show(projection.name, comparison)
+def _verified(projection: Projection, output: Literal["table", "json"]) -> Comparison:
+    with followed(f"verifying {projection.name}") as progress:
+        comparison = asyncio.run(verify_one(Settings(), projection, progress))
+    if output == "table":
+        say(projection.name, comparison)
     return comparison
 
 
-def _show(name: str, comparison: Comparison) -> None:
-    if comparison.equal:
-        console.print(f"[green]equal[/]     {name}: {comparison.live_rows:,} rows, hash {comparison.live_hash[:16]}")
-        return
-    console.print(f"[red]different[/] {name}: {comparison.live_rows:,} rows live, {comparison.fresh_rows:,} fresh")
-    for difference in comparison.sample:
-        console.print(f"  only {difference.side}: {difference.row}", markup=False)
-
-
-def _named(name: str) -> Projection:
-    known = {projection.name: projection for projection in declared()}
-    if name not in known:
-        raise typer.BadParameter(f"there is no read model '{name}'; there are {', '.join(known)}")
-    return known[name]
+for command in rebuilds.COMMANDS:
+    app.command()(command)
 
 
 async def _overview(settings: Settings) -> list[Overview]:

@@ -13,7 +13,7 @@ from projections import graves
 from projections.batch import Batch
 from projections.faults import Broken, Unfit
 from projections.graves import Graves
-from projections.merging import Merging
+from projections.merging import Merging, Refresh
 from projections.view import Drop, Index, Put, topics_of
 from schemas.envelope import Recorded
 from schemas.errors import Unavailable
@@ -48,15 +48,25 @@ class Documents:
 
     Args:
         name: what to write to; the alias of the runner when it is None.
+        refresh: whether a write waits until a search finds it.
     """
 
-    def __init__(self, index: Index, settings: Settings, client: AsyncElasticsearch, name: str | None = None) -> None:
+    def __init__(
+        self,
+        index: Index,
+        settings: Settings,
+        client: AsyncElasticsearch,
+        name: str | None = None,
+        *,
+        refresh: bool = True,
+    ) -> None:
         self.index = index
         self.alias = index_name(settings, index.physical)
         self.published = index_name(settings, index.name)
         self.name = name or self.alias
         self._client = client
         self._reads = frozenset(index.reads)
+        self._refresh: Refresh = "wait_for" if refresh else "false"
         personal = index.personal
         self._graves = None if personal is None else Graves(settings, client, f"{self.alias}_*", personal)
 
@@ -96,16 +106,14 @@ class Documents:
         except NotFoundError:
             return []
 
-    async def give_way(self, fresh: str) -> None:
-        """Let another index be written to and, where this one is, be published; this one is gone afterwards."""
+    async def give_way(self, other: str) -> None:
+        """Let another index be written to and, where this one is, be published; this one is kept, with no alias."""
         live = await self.live()
         shown = live in await self.targets(self.published)
         aliases = [self.alias, self.published] if shown else [self.alias]
+        steps = [("add", other), ("remove", live)]
         await self._client.indices.update_aliases(
-            actions=[
-                *({"add": {"index": fresh, "alias": alias}} for alias in aliases),
-                {"remove_index": {"index": live}},
-            ]
+            actions=[{step: {"index": index, "alias": alias}} for alias in aliases for step, index in steps]
         )
 
     async def point(self, alias: str, target: str) -> None:
@@ -156,7 +164,9 @@ class Documents:
         await self._write({i: p for i, p in pending.items() if i in written})
 
     async def _merge(self, events: Sequence[Recorded]) -> None:
-        merging = Merging(self._client, self.name, is_alias=self.name == self.alias, check=self._check)
+        merging = Merging(
+            self._client, self.name, is_alias=self.name == self.alias, check=self._check, refresh=self._refresh
+        )
         await merging.fold([(self.index.document(e.event, e.meta, e.position), e.position) for e in events])
 
     async def _present(self, ids: Iterable[str]) -> dict[str, Pending]:
@@ -169,7 +179,7 @@ class Documents:
         answer = await self._client.bulk(
             index=self.name,
             operations=_operations(pending),
-            refresh="wait_for",
+            refresh=self._refresh,
             require_alias=self.name == self.alias,  # never make an index by writing to a name that is not there
         )
         for item in answer["items"]:

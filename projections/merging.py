@@ -9,7 +9,7 @@ where it still is as it was read (`if_seq_no`), and otherwise read again.
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from elasticsearch import AsyncElasticsearch
 
@@ -19,6 +19,8 @@ from schemas.position import Position
 
 SEEN = "seen"
 ATTEMPTS = 10
+
+Refresh: TypeAlias = Literal["wait_for", "false"]
 
 Changes: TypeAlias = Sequence[tuple[Change, Position]]
 
@@ -54,15 +56,23 @@ class Merging:
         name: index or alias to write to.
         is_alias: whether it has to be an alias.
         check: looks at the result of each write; a conflict is not shown to it.
+        refresh: what a write waits for.
     """
 
     def __init__(
-        self, client: AsyncElasticsearch, name: str, *, is_alias: bool, check: Callable[[Mapping[str, Any]], None]
+        self,
+        client: AsyncElasticsearch,
+        name: str,
+        *,
+        is_alias: bool,
+        check: Callable[[Mapping[str, Any]], None],
+        refresh: Refresh = "wait_for",
     ) -> None:
         self._client = client
         self._name = name
         self._is_alias = is_alias
         self._check = check
+        self._refresh: Refresh = refresh
 
     async def fold(self, changes: Changes) -> None:
         """Bring these changes in, in their order; those that were seen before are left alone.
@@ -90,7 +100,7 @@ class Merging:
         if not operations:
             return []
         answer = await self._client.bulk(
-            index=self._name, operations=operations, refresh="wait_for", require_alias=self._is_alias
+            index=self._name, operations=operations, refresh=self._refresh, require_alias=self._is_alias
         )
         return [result["_id"] for item in answer["items"] for result in item.values() if self._is_overtaken(result)]
 

@@ -1,266 +1,355 @@
 """Folding a read model again from the first record, beside the live one; then comparing, then switching.
 
-The live read model goes on being read and written. Only for the last step its checkpoints are held: the fresh fold is
-brought to exactly where the live one stands, the two are compared, and, for a rebuild, change places in one step.
-Nothing outside is touched: no dead letter is written twice.
+The live read model goes on being read and written. A rebuild is a row in the database (`attempt`): it can be paused,
+killed, resumed and cancelled. It is compared with the live one as that stood at one moment, to which it is folded
+exactly; nobody waits for that. Only for the last step the checkpoints of the live one are held: what came since is
+folded, and the two change places in one step. The old one is kept for going back, which is the same step again.
+
+Nothing outside is touched: no dead letter is written twice, nobody is notified.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
-from uuid import uuid4
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
+import psycopg
+import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from infra.elastic import make_elastic
-from infra.kafka.records import Decoder, Raw
 from infra.postgres import connect
-from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from projections import checkpoint
-from projections.batch import Batch
-from projections.compare import Comparison, compare_indices, compare_tables
-from projections.documents import Documents
-from projections.faults import Unfit, translated
-from projections.reader import Reader, open_reader
-from projections.table import Table
-from projections.view import Index, Projection, View
-from schemas.errors import Rejected, Unavailable
+from projections.attempt import UNDER_WAY, Attempt, Attempts, State, Wish, fingerprint
+from projections.beside import new_target, open_beside, switched_already
+from projections.compare import Comparison
+from projections.faults import translated
+from projections.job import Stopped, checkpoints, open_job, put_failed, put_paused, unless_stopped
+from projections.refill import Progress, Silent
+from projections.view import Projection
+from schemas.errors import Problem, Rejected, TimedOut
 
-Progress = Callable[[int, int], None]
-"""Called with the records folded so far and the records there are to fold."""
+__all__ = ["Progress", "Silent", "cancel", "pause", "rebuild", "resume", "retire", "rollback", "switch", "verify"]
 
-PATIENCE = 20
-"""Empty reads, of a second each, after which Kafka is held to be away."""
+STOPS_WITHIN_S = 60
+"""How long the process of a rebuild may take to see that it is to stop."""
 
-
-@dataclass(frozen=True)
-class Silent:
-    """Dead letters of a fold that the live read model has been through: they have been written."""
-
-    async def write(self, reader: str, raw: Raw, fault: BaseException) -> None:
-        """Write nothing."""
+log = structlog.get_logger()
 
 
-class Fresh(Protocol):
-    """A read model that is filled beside the live one."""
-
-    async def begin(self) -> None:
-        """Make it, empty; what an attempt before left is removed."""
-        ...
-
-    async def fold(self, batch: Batch) -> None:
-        """Bring a batch into it."""
-        ...
-
-    async def compare(self) -> Comparison:
-        """Compare it with the live one."""
-        ...
-
-    async def switch(self, connection: AsyncConnection[DictRow]) -> None:
-        """Put it in the live one's place, in the transaction of `connection` where the store has one."""
-        ...
-
-    async def discard(self) -> None:
-        """Remove it if it is not the live one."""
-        ...
+def _silent(_: int, __: int) -> None:
+    """Tell nobody."""
 
 
-async def rebuild(settings: Settings, projection: Projection, progress: Progress = lambda *_: None) -> Comparison:
-    """Fold a read model anew, compare it with the live one and put it in its place.
+async def rebuild(
+    settings: Settings,
+    projection: Projection,
+    progress: Progress = _silent,
+    *,
+    rate: int | None = None,
+    switches: bool = True,
+    requested_by: str = "",
+) -> Attempt:
+    """Fold a read model anew, compare it with the live one and let the two change places.
+
+    When the call is cancelled, the rebuild is paused.
+
+    Args:
+        rate: records a second at most.
+        switches: whether they change places; else it stays ready for `switch`.
 
     Raises:
-        Rejected: another rebuild or verification of it runs, or it has never been filled.
-        Unavailable: a server is away; nothing has changed.
+        Rejected: another rebuild or verification of it is under way, or it has never been filled.
+        Unavailable: a server is away; the rebuild is `failed` and can be resumed.
     """
-    return await _refill(settings, projection, progress, switch=True)
+    async with _alone(settings, projection) as connection:
+        attempts = Attempts(connection)
+        await checkpoints(connection, projection)
+        attempt = await attempts.add(projection, "rebuild", rate=rate, switches=switches, requested_by=requested_by)
+        await attempts.set(attempt.id, target=new_target(projection, settings))
+        return await _work(settings, projection, connection, await attempts.get(attempt.id), progress)
 
 
-async def verify(settings: Settings, projection: Projection, progress: Progress = lambda *_: None) -> Comparison:
-    """Fold a read model anew, compare it with the live one and forget it again.
+async def start(
+    settings: Settings, projection: Projection, *, rate: int | None, switches: bool, requested_by: str
+) -> Attempt:
+    """Put a rebuild on record that another process is to `resume`.
 
     Raises:
-        Rejected, Unavailable: as `rebuild`.
+        Rejected: as `rebuild`.
     """
-    return await _refill(settings, projection, progress, switch=False)
+    async with _alone(settings, projection) as connection:
+        attempts = Attempts(connection)
+        await checkpoints(connection, projection)
+        attempt = await attempts.add(projection, "rebuild", rate=rate, switches=switches, requested_by=requested_by)
+        await attempts.set(attempt.id, target=new_target(projection, settings), state="paused")
+        return await attempts.get(attempt.id)
 
 
-async def _refill(settings: Settings, projection: Projection, progress: Progress, *, switch: bool) -> Comparison:
-    decoder = await open_decoder(settings)
-    with translated(projection.name):
-        async with await connect(settings, "rebuild") as connection, _fresh(settings, projection) as fresh:
-            await checkpoint.prepare(connection, settings.postgres.db_schema)
-            await _alone(connection, projection)
-            fold = Fold(settings, decoder, projection, fresh, progress)
-            await fold.up_to(await _checkpoints(connection, projection))
-            async with connection.transaction():
-                await fold.up_to(await checkpoint.lock_all(connection, projection.name, projection.version))
-                comparison = await fresh.compare()
-                if switch:
-                    await fresh.switch(connection)
-            return comparison
+async def resume(
+    settings: Settings, projection: Projection, progress: Progress = _silent, *, rate: int | None = None
+) -> Attempt:
+    """Go on with a rebuild that was paused, has failed, or whose process is gone.
+
+    Args:
+        rate: another one than before.
+
+    Raises:
+        Rejected: there is none, it is running or ready, or the declaration has changed since it began.
+        Unavailable: as `rebuild`.
+    """
+    async with _alone(settings, projection) as connection:
+        attempts = Attempts(connection)
+        attempt = await attempts.under_way(projection.name)
+        if attempt is None:
+            raise Rejected(f"no rebuild of {projection.name} is under way", code="no_rebuild")
+        if attempt.state == "ready":
+            raise Rejected(f"the rebuild of {projection.name} is ready: switch or cancel it", code="rebuild_ready")
+        _check_declaration(projection, attempt)
+        await attempts.set(attempt.id, state="running", wish=None, cause="", rate=rate or attempt.rate)
+        return await _work(settings, projection, connection, await attempts.get(attempt.id), progress)
 
 
-async def _alone(connection: AsyncConnection[Any], projection: Projection) -> None:
-    rows = await connection.execute(
-        "SELECT pg_try_advisory_lock(hashtext(%s), hashtext(current_schema())) AS mine", (projection.name,)
-    )
-    (row,) = await rows.fetchall()
-    if not row["mine"]:
-        raise Rejected(f"{projection.name} is being rebuilt or verified by somebody else", code="rebuild_running")
+async def verify(settings: Settings, projection: Projection, progress: Progress = _silent) -> Comparison:
+    """Fold a read model anew, compare it with the live one and forget it again, however it ends.
 
-
-async def _checkpoints(connection: AsyncConnection[Any], projection: Projection) -> dict[str, dict[int, int]]:
-    found = await checkpoint.load(connection, projection.name, projection.version)
-    if not found:
-        raise Rejected(
-            f"{projection.name} (version {projection.version}) has never been filled: run the projector first",
-            code="never_filled",
-        )
-    return found
-
-
-class Fold:
-    """A fold from the first record, which can be brought further in steps."""
-
-    def __init__(
-        self, settings: Settings, decoder: Decoder, projection: Projection, fresh: Fresh, progress: Progress
-    ) -> None:
-        self._settings = settings
-        self._decoder = decoder
-        self._name = projection.name
-        self._fresh = fresh
-        self._progress = progress
-        self._reached: dict[str, dict[int, int]] = {}
-
-    async def up_to(self, targets: Mapping[str, Mapping[int, int]]) -> None:
-        """Fold everything below these offsets that has not been folded yet.
-
-        Raises:
-            Unavailable: Kafka does not deliver it.
-        """
-        total = sum(end for partitions in targets.values() for end in partitions.values())
-        for topic, ends in targets.items():
-            reached = self._reached.setdefault(topic, dict.fromkeys(ends, 0))
-            wanted = {p: reached[p] for p, end in ends.items() if reached[p] < end}
-            if wanted:
-                reader = open_reader(self._settings, self._decoder, Silent(), topic, wanted, name=self._name)
-                async with reader as opened:
-                    async for batch in _batches(opened, wanted, ends):
-                        await self._take(batch)
-                        reached |= batch.ends
-                        self._progress(sum(n for part in self._reached.values() for n in part.values()), total)
-
-    async def _take(self, batch: Batch) -> None:
-        """Fold a batch; an event that does not fit is left out, as the live fold did."""
+    Raises:
+        Rejected, Unavailable: as `rebuild`; nothing is left.
+    """
+    async with _alone(settings, projection) as connection:
+        attempts = Attempts(connection)
+        await checkpoints(connection, projection)
+        for left in await attempts.all(projection.name):
+            if left.purpose == "verify":  # of a process that was killed
+                await _remove(settings, projection, attempts, left)
+        attempt = await attempts.add(projection, "verify", rate=None, switches=False, requested_by="")
+        await attempts.set(attempt.id, target=new_target(projection, settings))
+        attempt = await attempts.get(attempt.id)
         try:
-            with translated(self._name):
-                await self._fresh.fold(batch)
-        except Unfit:
-            if len(batch) > 1:
-                for half in batch.halves():
-                    await self._take(half)
+            with translated(projection.name):
+                async with open_job(settings, projection, connection, attempt, progress) as job:
+                    return await unless_stopped(settings, attempt, job, job.fill())
+        finally:
+            await asyncio.shield(_remove(settings, projection, attempts, attempt))
 
 
-async def _batches(reader: Reader, start: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[Batch]:
-    """What a reader brings until every partition that it started in has come to its end."""
-    reached, empty = dict(start), 0
-    while any(reached[p] < ends[p] for p in reached):
-        batch = await reader.read()
-        empty = empty + 1 if batch is None else 0
-        if empty > PATIENCE:
-            raise Unavailable(f"Kafka has brought nothing for {empty} s, though the log goes on after {reached}")
-        if batch is not None:
-            wanted = batch.below(ends)
-            reached |= wanted.ends
-            yield wanted
+async def pause(settings: Settings, projection: Projection) -> Attempt:
+    """Let the process of a rebuild stop where it is.
+
+    Raises:
+        Rejected: none is running.
+    """
+    async with await _opened(settings) as connection:
+        attempts = Attempts(connection)
+        attempt = await attempts.under_way(projection.name)
+        if attempt is None or attempt.state != "running":
+            raise Rejected(f"no rebuild of {projection.name} is running", code="no_rebuild_running")
+        async with _stopped(settings, projection, connection, attempt, "pause"):
+            attempt = await attempts.get(attempt.id)
+            if attempt.state == "running":  # its process was killed
+                await attempts.set(attempt.id, state="paused", wish=None)
+            return await attempts.get(attempt.id)
+
+
+async def cancel(settings: Settings, projection: Projection) -> None:
+    """Stop a rebuild and leave nothing of it.
+
+    Raises:
+        Rejected: none is under way.
+    """
+    async with await _opened(settings) as connection:
+        attempts = Attempts(connection)
+        attempt = await attempts.under_way(projection.name)
+        if attempt is None:
+            raise Rejected(f"no rebuild of {projection.name} is under way", code="no_rebuild")
+        async with _stopped(settings, projection, connection, attempt, "cancel"):
+            left = await attempts.under_way(projection.name)
+            if left is not None and left.id == attempt.id:
+                await _remove(settings, projection, attempts, left)
+            elif await attempts.done(projection.name):
+                raise Rejected(f"{projection.name} has been switched meanwhile: roll it back", code="no_rebuild")
+
+
+async def switch(settings: Settings, projection: Projection, progress: Progress = _silent) -> Attempt:
+    """Let a rebuild that is ready, or was rolled back, change places with the live one.
+
+    Raises:
+        Rejected: none is ready.
+        Unavailable: somebody reads the live one for too long, or a server is away; nothing has changed.
+    """
+    async with _alone(settings, projection) as connection:
+        attempts = Attempts(connection)
+        ready, before = await attempts.under_way(projection.name), await attempts.done(projection.name)
+        attempt = ready or before
+        if attempt is None or attempt.state not in ("ready", "rolled_back"):
+            raise Rejected(f"no rebuild of {projection.name} is ready to be switched", code="no_rebuild_ready")
+        return await _exchanged(settings, projection, connection, attempt, "switched", progress)
+
+
+async def rollback(settings: Settings, projection: Projection, progress: Progress = _silent) -> Attempt:
+    """Let the one that was live before the last switch be live again, with all that came since.
+
+    Raises:
+        Rejected: none is kept.
+        Unavailable: as `switch`.
+    """
+    async with _alone(settings, projection) as connection:
+        attempt = await Attempts(connection).done(projection.name)
+        if attempt is None or attempt.state != "switched":
+            raise Rejected(f"no older table or index of {projection.name} is kept", code="nothing_kept")
+        return await _exchanged(settings, projection, connection, attempt, "rolled_back", progress)
+
+
+async def retire(settings: Settings, projection: Projection) -> Attempt:
+    """Remove what is kept for going back.
+
+    Raises:
+        Rejected: nothing is kept.
+    """
+    async with _alone(settings, projection) as connection:
+        attempts = Attempts(connection)
+        attempt = await attempts.done(projection.name)
+        if attempt is None:
+            raise Rejected(f"no older table or index of {projection.name} is kept", code="nothing_kept")
+        await _retire(settings, projection, attempts, attempt)
+        return await attempts.get(attempt.id)
+
+
+async def _opened(settings: Settings) -> AsyncConnection[DictRow]:
+    connection = await connect(settings, "rebuild")
+    try:
+        await checkpoint.prepare(connection, settings.postgres.db_schema)
+        await Attempts(connection).prepare()
+    except BaseException:
+        await connection.close()
+        raise
+    return connection
 
 
 @asynccontextmanager
-async def _fresh(settings: Settings, projection: Projection) -> AsyncIterator[Fresh]:
-    fresh: FreshTable | FreshIndex
-    async with await connect(settings, "rebuild fold") as connection, make_elastic(settings) as client:
-        if isinstance(projection, View):
-            fresh = FreshTable(projection, settings.postgres.db_schema, connection)
-        else:
-            live = Documents(projection, settings, client)
-            fresh = FreshIndex(live, _beside(projection, settings, client, live), client)
-        await fresh.begin()
-        try:
-            yield fresh
-        finally:
-            await fresh.discard()
+async def _alone(settings: Settings, projection: Projection) -> AsyncIterator[AsyncConnection[DictRow]]:
+    """A connection whose holder alone works on rebuilds of a read model.
 
-
-def _beside(index: Index, settings: Settings, client: Any, live: Documents) -> Documents:
-    return Documents(index, settings, client, f"{live.alias}_{uuid4().hex[:8]}")
-
-
-class FreshTable:
-    """A table beside the live one of a view.
-
-    Args:
-        connection: used by this fold alone.
+    Raises:
+        Rejected: somebody else does.
     """
-
-    def __init__(self, view: View, schema: str, connection: AsyncConnection[DictRow]) -> None:
-        self._live = Table(view, schema)
-        self._table = Table(view, schema, f"{view.physical}_fresh")
-        self._connection = connection
-
-    async def begin(self) -> None:
-        """See `Fresh`."""
-        await self._connection.execute("SET synchronous_commit = off")  # a crash ends the rebuild anyway
-        await self._table.drop(self._connection)
-        await self._table.create(self._connection)
-        await self._table.stage_in(self._connection)
-
-    async def fold(self, batch: Batch) -> None:
-        """See `Fresh`."""
-        async with self._connection.transaction():
-            await self._table.fold(self._connection, batch)
-
-    async def compare(self) -> Comparison:
-        """See `Fresh`."""
-        return await compare_tables(self._connection, self._live, self._table)
-
-    async def switch(self, connection: AsyncConnection[DictRow]) -> None:
-        """See `Fresh`."""
-        await connection.execute("SET LOCAL lock_timeout = '10s'")
-        await self._table.replace(connection, self._live)
-
-    async def discard(self) -> None:
-        """See `Fresh`."""
-        await self._table.drop(self._connection)
+    async with await _opened(settings) as connection:
+        rows = await connection.execute(f"SELECT pg_try_advisory_lock({LOCK}) AS mine", (projection.name,))
+        row = await rows.fetchone()
+        if row is None or not row["mine"]:
+            raise Rejected(f"{projection.name} is being rebuilt or verified by another process", code="rebuild_running")
+        await _settle(settings, projection, connection)
+        yield connection
 
 
-class FreshIndex:
-    """An index beside the live one."""
+LOCK = "hashtext(%s), hashtext(current_schema())"
+"""Key of the advisory lock of a read model; it ends with the process that holds it."""
 
-    def __init__(self, live: Documents, fresh: Documents, client: Any) -> None:
-        self._live = live
-        self._index = fresh
-        self._client = client
 
-    async def begin(self) -> None:
-        """See `Fresh`."""
-        await self._index.create(self._index.name)
+@asynccontextmanager
+async def _stopped(
+    settings: Settings, projection: Projection, connection: AsyncConnection[DictRow], attempt: Attempt, wish: Wish
+) -> AsyncIterator[None]:
+    """Wait until the process of a rebuild has stopped; nobody begins to work on it meanwhile."""
+    await Attempts(connection).set(attempt.id, wish=wish)
+    await connection.execute(f"SET lock_timeout = '{STOPS_WITHIN_S}s'")
+    try:
+        await connection.execute(f"SELECT pg_advisory_lock({LOCK})", (projection.name,))
+    except psycopg.errors.LockNotAvailable as fault:
+        raise TimedOut(f"the process that rebuilds {projection.name} has not stopped in {STOPS_WITHIN_S} s") from fault
+    await _settle(settings, projection, connection)
+    yield
 
-    async def fold(self, batch: Batch) -> None:
-        """See `Fresh`."""
-        await self._index.fold(batch)
 
-    async def compare(self) -> Comparison:
-        """See `Fresh`."""
-        return await compare_indices(self._client, self._live.alias, self._index.name)
+async def _settle(settings: Settings, projection: Projection, connection: AsyncConnection[DictRow]) -> None:
+    """Put on record what a process did that was killed before it could."""
+    attempts = Attempts(connection)
+    for attempt in await attempts.all(projection.name):
+        if attempt.counterpart is not None and await switched_already(settings, projection, attempt):
+            state: State = "rolled_back" if attempt.state == "switched" else "switched"
+            await attempts.set(attempt.id, state=state, target=attempt.counterpart, counterpart=None)
 
-    async def switch(self, connection: AsyncConnection[DictRow]) -> None:
-        """See `Fresh`."""
-        await self._live.give_way(self._index.name)
 
-    async def discard(self) -> None:
-        """See `Fresh`."""
-        if self._index.name not in await self._live.targets(self._live.alias):
-            await self._client.indices.delete(index=self._index.name, ignore_unavailable=True)
+def _check_declaration(projection: Projection, attempt: Attempt) -> None:
+    if (attempt.version, attempt.declaration) != (projection.version, fingerprint(projection)):
+        raise Rejected(
+            f"the declaration of {projection.name} has changed since this rebuild began: cancel it and begin another",
+            code="declaration_changed",
+        )
+
+
+async def _work(
+    settings: Settings,
+    projection: Projection,
+    connection: AsyncConnection[DictRow],
+    attempt: Attempt,
+    progress: Progress,
+) -> Attempt:
+    """Work on a rebuild until it is where it is to be; whatever stops it is put on record."""
+    attempts = Attempts(connection)
+    try:
+        with translated(projection.name):
+            async with open_job(settings, projection, connection, attempt, progress) as job:
+                comparison = await unless_stopped(settings, attempt, job, job.fill())
+                await attempts.set(attempt.id, state="ready", comparison=comparison)
+                if attempt.switches:
+                    await job.swap("switched")
+    except Stopped as stopped:
+        if stopped.wish == "cancel":
+            await _remove(settings, projection, attempts, attempt)
+            raise Rejected(f"the rebuild of {projection.name} has been cancelled", code="rebuild_cancelled") from None
+        await attempts.set(attempt.id, state="paused", wish=None)
+    except asyncio.CancelledError:
+        await asyncio.shield(put_paused(settings, attempt))
+        raise
+    except Problem as fault:
+        with suppress(Exception):
+            await put_failed(settings, attempt, fault)
+        raise
+    attempt = await attempts.get(attempt.id)
+    if attempt.state == "switched":
+        await _retire_older(settings, projection, attempts, attempt)
+    return attempt
+
+
+async def _exchanged(
+    settings: Settings,
+    projection: Projection,
+    connection: AsyncConnection[DictRow],
+    attempt: Attempt,
+    state: State,
+    progress: Progress,
+) -> Attempt:
+    _check_declaration(projection, attempt)
+    with translated(projection.name):
+        async with open_job(settings, projection, connection, attempt, progress) as job:
+            await job.swap(state)
+    attempts = Attempts(connection)
+    await _retire_older(settings, projection, attempts, attempt)
+    return await attempts.get(attempt.id)
+
+
+async def _remove(settings: Settings, projection: Projection, attempts: Attempts, attempt: Attempt) -> None:
+    """Leave nothing of a rebuild that was never switched."""
+    await _discard(settings, projection, attempt)
+    await attempts.remove(attempt.id)
+    log.info("rebuild removed", view=projection.name, rebuild=attempt.id)
+
+
+async def _retire(settings: Settings, projection: Projection, attempts: Attempts, attempt: Attempt) -> None:
+    await _discard(settings, projection, attempt)
+    await attempts.set(attempt.id, state="retired", target=None)
+
+
+async def _retire_older(settings: Settings, projection: Projection, attempts: Attempts, attempt: Attempt) -> None:
+    """One step back is kept, not two."""
+    for older in await attempts.all(projection.name):
+        if older.id < attempt.id and older.target is not None and older.state not in UNDER_WAY:
+            await _retire(settings, projection, attempts, older)
+
+
+async def _discard(settings: Settings, projection: Projection, attempt: Attempt) -> None:
+    if attempt.target is not None:
+        async with open_beside(settings, projection, attempt) as beside:
+            with translated(projection.name):
+                await beside.discard()

@@ -53,8 +53,11 @@ class Table:
         parts = [sql.SQL(part) for part in text.split("{table}")]
         return sql.Composed([sql.SQL("") + parts[0], *(self.identifier + part for part in parts[1:])])
 
-    async def create(self, connection: AsyncConnection[Any]) -> bool:
+    async def create(self, connection: AsyncConnection[Any], *, indexed: bool = True) -> bool:
         """Make the table, its indexes and its table of ids where they are missing; whether they were.
+
+        Args:
+            indexed: whether the indexes are made as well; `index` makes them later, faster once the table is full.
 
         Raises:
             Broken: the table that is there was made from other columns.
@@ -67,8 +70,8 @@ class Table:
                 self._check(mark)
                 return False
             await connection.execute(self.statement(f"CREATE TABLE {{table}} ({self.view.table})"))
-            for index in self.view.indexes:
-                await connection.execute(self.statement(f"CREATE INDEX ON {{table}} {index}"))
+            if indexed:
+                await self.index(connection)
             if self.view.deduplicate:
                 await connection.execute(
                     sql.SQL("CREATE TABLE {} (key text, event_id uuid, PRIMARY KEY (key, event_id))").format(self.seen)
@@ -76,6 +79,15 @@ class Table:
             comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(self.identifier, sql.Literal(self._declared))
             await connection.execute(comment)
             return True
+
+    async def index(self, connection: AsyncConnection[Any]) -> None:
+        """Make the indexes that are no constraints."""
+        for index in self.view.indexes:
+            await connection.execute(self.statement(f"CREATE INDEX ON {{table}} {index}"))
+
+    async def analyze(self, connection: AsyncConnection[Any]) -> None:
+        """Let the planner know what is in it, as it would before long."""
+        await connection.execute(self.statement("ANALYZE {table}"))
 
     @property
     def _declared(self) -> str:
@@ -128,17 +140,6 @@ class Table:
         )
         row = await rows.fetchone()
         return None if row is None else int(row["version"])
-
-    async def replace(self, connection: AsyncConnection[Any], live: "Table") -> None:
-        """Take the name and the readers of another table of this view, which is gone afterwards; in one transaction."""
-        old = Table(self.view, self.schema, live.name + "_old")
-        async with connection.transaction():
-            for one, other in ((live, old), (self, live)):
-                await _rename(connection, one.identifier, other.name)
-                if self.view.deduplicate:
-                    await _rename(connection, one.seen, other.name + SEEN)
-            await live.publish(connection)
-            await old.drop(connection)
 
     async def stage_in(self, connection: AsyncConnection[Any]) -> None:
         """Make the temporary table `batch` that this connection stages batches in."""
@@ -195,7 +196,3 @@ class Table:
             WHERE batch.key = chosen.key AND batch.event_id = chosen.event_id
                 AND (batch."offset" > chosen."offset" OR (batch.key, batch.event_id) NOT IN (SELECT * FROM fresh))
         """).format(seen=self.seen)
-
-
-async def _rename(connection: AsyncConnection[Any], table: sql.Identifier, name: str) -> None:
-    await connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(table, sql.Identifier(name)))
