@@ -38,16 +38,21 @@ async def connect(settings: Settings, service: str) -> AsyncConnection[DictRow]:
         raise away(fault) from fault
 
 
-def make_pool(settings: Settings, service: str, *, max_size: int = 10) -> Pool:
-    """A pool that is not open yet; `async with` opens it. A connection is waited for at most 5 s."""
+def make_pool(settings: Settings, service: str, *, min_size: int = 1, max_size: int = 10, checked: bool = True) -> Pool:
+    """A pool that is not open yet; `async with` opens it. A connection is waited for at most 5 s.
+
+    Args:
+        checked: whether a connection is tried before it is handed out, which costs a round trip. Without it the first
+            requests after a restart of the server fail, and are to be sent again after `pool.check()`.
+    """
     return AsyncConnectionPool(
         settings.postgres.dsn.get_secret_value(),
         connection_class=AsyncConnection[DictRow],
         kwargs=postgres_options(settings, service),
-        min_size=1,
+        min_size=min_size,
         max_size=max_size,
         timeout=5,
-        check=AsyncConnectionPool.check_connection,  # after a restart of the server the first requests would fail
+        check=AsyncConnectionPool.check_connection if checked else None,
         open=False,
         name=service,
     )

@@ -58,7 +58,8 @@ class QueryApi(FastAPI):
 
 def create_app(settings: Settings, health: Health) -> FastAPI:
     """The application; its stores are opened when it starts, and waited for while they are away."""
-    pool, elastic = make_pool(settings, "queries"), make_elastic(settings, timeout_s=5)
+    pool = make_pool(settings, "queries", min_size=4, max_size=8, checked=False)  # a query is simply asked again
+    elastic = make_elastic(settings, timeout_s=5)
     gate, meaning = Gate(settings, health), Meaning(settings, elastic)
     readers = ReadModels(settings, pool, elastic, {projection.name: projection for projection in declared()})
 

@@ -22,21 +22,26 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from projections.batch import Batch
 from projections.behind import past_end
+from projections.erasure import Erasing
 from projections.few import Few
 from projections.freshness import Freshness, check_topics
 from projections.question import Answer, Question, missing_in, position_header
 from projections.table import Table
 from projections.view import Projection, View, topics_of
 from schemas.envelope import Recorded
-from schemas.errors import Invalid, Problem
+from schemas.errors import Gone, Invalid, Problem
 from schemas.models import OffsetRange
 from schemas.position import Position
+from schemas.profiles import UserErased
 
 AT_ONCE = 2
 """Exact answers made at the same time: each reads a partition of the log from its start."""
 
 TEMPORARY = "pg_temp"
 """Schema of a session's own tables; names are looked for there first."""
+
+ERASURES = "profiles"
+"""Topic that says who was erased."""
 
 Events = Mapping[str, Sequence[Recorded]]
 
@@ -59,6 +64,7 @@ class ExactReads:
 
         Raises:
             Invalid: a position is of another topic or partition, or not in the log; a time has not come yet.
+            Gone: it is about a person who has been erased since.
             Incompatible: an event on the way cannot be read; the message names its position.
             Unavailable: Kafka, the registry or PostgreSQL does not answer.
         """
@@ -66,8 +72,10 @@ class ExactReads:
         key = None if question.key is None else str(values[question.key])
         topics = sorted({topic for view in views for topic in topics_of(view)})
         async with self._slots:
-            ranges = self._of_key(key, await self._ranges(freshness, views, topics, key))
+            ranges = _of_key(key, await self._ranges(freshness, views, topics, key))
             events = await self._events(ranges, None if key is None else [key])
+            if key is not None and any(view.personal is not None for view in views):
+                await self._see_not_erased(topics, key)
             parts = await self._asked(question, views, events, values)
         reached = {(part.topic, part.partition): part.end for part in ranges}
         if freshness.exact and (beyond := missing_in(freshness.positions, reached)):
@@ -109,13 +117,6 @@ class ExactReads:
                     )
         return ranges
 
-    def _of_key(self, key: str | None, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
-        """The partitions that hold the events of a key; all for None."""
-        if key is None:
-            return list(ranges)
-        counts = _partitions(ranges)
-        return [part for part in ranges if part.partition == partition_of(key, counts[part.topic])]
-
     async def _events(self, ranges: Sequence[OffsetRange], keys: Collection[str] | None) -> Events:
         if self._decoder is None:
             self._decoder = await open_decoder(self._settings)
@@ -124,6 +125,20 @@ class ExactReads:
         async for event in recorded(self._settings, self._decoder, whole, keys=keys):
             found[event.position.topic].append(event)
         return found
+
+    async def _see_not_erased(self, topics: Sequence[str], person: str) -> None:
+        """Whoever is erased is erased in every past.
+
+        Raises:
+            Gone: the log has erased this person, be it after the moment that was asked for.
+        """
+        ranges = await ranges_now(self._settings, [topic for topic in topics if topic == ERASURES])
+        for events in (await self._events(_of_key(person, ranges), [person])).values():
+            if any(isinstance(one.event, UserErased) for one in events):
+                raise Gone(
+                    f"user '{person}' has been erased for good, and with it what was known at any time before",
+                    code="erased_user",
+                )
 
     async def _asked(
         self, question: Question, views: Sequence[View], events: Events, values: Mapping[str, Any]
@@ -145,7 +160,10 @@ async def folded(connection: AsyncConnection[Any], view: View, events: Events) -
     table = Table(view, TEMPORARY)
     await connection.execute("DROP TABLE IF EXISTS pg_temp.batch")
     await table.stage_in(connection)
+    await table.prepare_erasures(connection)
     await connection.execute(table.statement(f"CREATE TABLE {{table}} ({view.table})"))
+    if view.personal is not None:
+        await Erasing(view, TEMPORARY, table.identifier, table.name).prepare(connection)
     if view.deduplicate:
         columns = sql.SQL("(key text, event_id uuid, PRIMARY KEY (key, event_id))")
         await connection.execute(sql.SQL("CREATE TABLE {} ").format(table.seen) + columns)
@@ -165,6 +183,14 @@ def batch_of(topic: str, events: Sequence[Recorded]) -> Batch:
         first.setdefault(event.position.partition, event.position.offset)
         ends[event.position.partition] = event.position.offset + 1
     return Batch(topic, first, ends, Few(events, ()))
+
+
+def _of_key(key: str | None, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:
+    """The partitions that hold the events of a key; all for None."""
+    if key is None:
+        return list(ranges)
+    counts = _partitions(ranges)
+    return [part for part in ranges if part.partition == partition_of(key, counts[part.topic])]
 
 
 def _partitions(ranges: Iterable[OffsetRange]) -> dict[str, int]:

@@ -55,12 +55,13 @@ class ReadModels:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
-        """A connection of the pool.
+        """A connection of the pool, tried beforehand: whoever gets one may ask what cannot be asked again.
 
         Raises:
             Unavailable: PostgreSQL is away, or the read models have not been made.
         """
         with _told():
+            await self._pool.check()
             async with self._pool.connection() as connection:
                 yield connection
 
@@ -162,7 +163,8 @@ class ReadModels:
         with _told():
             try:
                 return await self._asked(statement, values)
-            except psycopg.OperationalError:
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                await self._pool.check()
                 return await self._asked(statement, values)
 
     async def _asked(self, statement: bytes, values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -49,7 +49,7 @@ class Decided:
         partition = partition_of(key, self._settings.kafka.partitions)
         offset = self._next[topic, partition]
         self._next[topic, partition] += 1
-        usual = {"causation_id": f"{key}-{offset}", "command_offset": offset, "expected_offset": offset}
+        usual: dict[str, Any] = {"causation_id": f"{key}-{offset}", "command_offset": offset, "expected_offset": offset}
         meta = replace(meta_of(event, key), **(usual | around))
         name, value = physical(self._settings, topic), self._codec.encode(event)
         await self._producer.send_and_wait(name, value, key=key.encode(), partition=partition, headers=meta.headers())
