@@ -1,7 +1,7 @@
 """A piece of one topic, ready to be folded."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from infra.kafka.records import Raw
@@ -31,6 +31,10 @@ class Held(Protocol):
         """Those with another key."""
         ...
 
+    def without_places(self, places: Collection[tuple[int, int]]) -> Self:
+        """Those that stand elsewhere; a place is partition and offset."""
+        ...
+
     def places(self) -> list[tuple[int, int]]:
         """Partition and offset of each, in the order of each partition."""
         ...
@@ -46,6 +50,19 @@ class Held(Protocol):
     def staged(self, view: View) -> "Staged":
         """As rows of the staged batch of a view."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A record that counts and cannot be read, and why."""
+
+    raw: Raw
+    fault: Exception
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Partition and offset."""
+        return self.raw.partition, self.raw.offset
 
 
 @dataclass(frozen=True)
@@ -76,12 +93,14 @@ class Batch:
         first: per partition, the offset that the reader stood at.
         ends: per partition, the offset after the last record, whether that record was an event or not.
         held: what counts.
+        unread: what counts and cannot be read, in the order of each partition.
     """
 
     topic: str
     first: Mapping[int, int]
     ends: Mapping[int, int]
     held: Held = field(repr=False)
+    unread: Sequence[Unread] = ()
 
     def __len__(self) -> int:
         """Events in it."""
@@ -108,15 +127,22 @@ class Batch:
 
     def without_events(self) -> "Batch":
         """The same stretch of the log with nothing in it."""
-        return Batch(self.topic, self.first, self.ends, self.held.of_keys(()))
+        return replace(self, held=self.held.of_keys(()), unread=())
 
     def of_keys(self, keys: Collection[str]) -> "Batch":
         """The same stretch of the log with the events of these keys alone."""
-        return Batch(self.topic, self.first, self.ends, self.held.of_keys(keys))
+        return replace(self, held=self.held.of_keys(keys))
 
     def without_keys(self, keys: Collection[str]) -> "Batch":
         """The same stretch of the log without the events of these keys."""
-        return Batch(self.topic, self.first, self.ends, self.held.without_keys(keys)) if keys else self
+        return replace(self, held=self.held.without_keys(keys)) if keys else self
+
+    def without_places(self, places: Collection[tuple[int, int]]) -> "Batch":
+        """The same stretch of the log without what stands at these places: partition and offset."""
+        if not places:
+            return self
+        unread = [one for one in self.unread if one.place not in places]
+        return replace(self, held=self.held.without_places(places), unread=unread)
 
     def raws(self) -> list[Raw]:
         """See `Held`."""
@@ -128,4 +154,9 @@ class Batch:
 
     def _part(self, first: Mapping[int, int], ends: Mapping[int, int]) -> "Batch":
         starts = {p: first[p] for p in ends}
-        return Batch(self.topic, starts, dict(ends), self.held.within(starts, ends))
+        unread = [one for one in self.unread if starts.get(one.raw.partition, 0) <= one.raw.offset < _end(ends, one)]
+        return Batch(self.topic, starts, dict(ends), self.held.within(starts, ends), unread)
+
+
+def _end(ends: Mapping[int, int], one: Unread) -> int:
+    return ends.get(one.raw.partition, 0)

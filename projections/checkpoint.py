@@ -10,13 +10,15 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+from projections import parked
 from projections.batch import Batch
 from schemas.errors import Conflict
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS projection_offsets (
     view text NOT NULL, version int NOT NULL, topic text NOT NULL, partition int NOT NULL, next_offset bigint NOT NULL,
-    updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (view, version, topic, partition)
+    updated_at timestamptz NOT NULL DEFAULT now(), parking int NOT NULL DEFAULT 0,
+    PRIMARY KEY (view, version, topic, partition)
 );
 CREATE TABLE IF NOT EXISTS projection_workers (
     view text NOT NULL, version int NOT NULL, worker text NOT NULL, state text NOT NULL, cause text NOT NULL,
@@ -24,7 +26,8 @@ CREATE TABLE IF NOT EXISTS projection_workers (
 );
 DROP TABLE IF EXISTS projection_states;
 """
-"""`projection_workers`: whether a view is running, waiting or stopped, as each of its workers last said, and why."""
+"""`projection_offsets.parking`: how often somebody else than the fold has changed what is parked (`parked`).
+`projection_workers`: whether a view is running, waiting or stopped, as each of its workers last said, and why."""
 
 SETUP_LOCK = 7_382_715_001
 """Key of the advisory lock that whoever makes tables holds."""
@@ -47,6 +50,7 @@ async def prepare(connection: AsyncConnection[Any], schema: str) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (SETUP_LOCK,))
         await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         await connection.execute(TABLES)
+        await parked.prepare(connection)
 
 
 async def ensure(
@@ -63,6 +67,7 @@ async def ensure(
 async def forget(connection: AsyncConnection[Any], view: str, version: int) -> None:
     """Begin again everywhere: what the checkpoints stood for is gone."""
     await connection.execute("DELETE FROM projection_offsets WHERE view = %s AND version = %s", (view, version))
+    await parked.forget(connection, view, version)
 
 
 async def load(connection: AsyncConnection[Any], view: str, version: int) -> dict[str, dict[int, int]]:
@@ -99,20 +104,26 @@ async def lock_all(connection: AsyncConnection[Any], view: str, version: int) ->
     return await load(connection, view, version)
 
 
-async def fence(connection: AsyncConnection[Any], view: str, version: int, batch: Batch) -> None:
+async def fence(
+    connection: AsyncConnection[Any], view: str, version: int, batch: Batch, epochs: Mapping[int, int]
+) -> None:
     """Lock the checkpoints that `batch` begins at, until the transaction ends.
 
+    Args:
+        epochs: how often somebody else had changed what is parked when the fold last looked, by partition.
+
     Raises:
-        Overtaken: one stands elsewhere.
+        Overtaken: one stands elsewhere, or something else is parked than the fold knows.
     """
     rows = await connection.execute(
-        """SELECT partition, next_offset FROM projection_offsets
+        """SELECT partition, next_offset, parking FROM projection_offsets
            WHERE view = %s AND version = %s AND topic = %s AND partition = ANY(%s) ORDER BY partition FOR UPDATE""",
         (view, version, batch.topic, list(batch.ends)),
     )
-    standing = {row["partition"]: row["next_offset"] async for row in rows}
-    if standing != dict(batch.first):
-        raise Overtaken(f"the checkpoints of {view} on {batch.topic} stand at {standing}, not at {dict(batch.first)}")
+    found = {row["partition"]: (row["next_offset"], row["parking"]) async for row in rows}
+    believed = {partition: (first, epochs.get(partition, 0)) for partition, first in batch.first.items()}
+    if found != believed:
+        raise Overtaken(f"the checkpoints of {view} on {batch.topic} stand at {found}, not at {believed}")
 
 
 async def advance(connection: AsyncConnection[Any], schema: str, view: str, version: int, batch: Batch) -> None:

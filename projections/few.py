@@ -38,6 +38,10 @@ class Few:
         """See `Held`."""
         return self._where(lambda event: event.meta.subject not in keys)
 
+    def without_places(self, places: Collection[tuple[int, int]]) -> "Few":
+        """See `Held`."""
+        return self._where(lambda event: (event.position.partition, event.position.offset) not in places)
+
     def places(self) -> list[tuple[int, int]]:
         """See `Held`."""
         return [(event.position.partition, event.position.offset) for event in self.events]

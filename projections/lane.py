@@ -1,13 +1,14 @@
 """One read model over one topic."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import structlog
 from prometheus_client import Counter, Histogram
 
-from infra.kafka.deadletters import Letters
 from projections.batch import Batch
-from projections.faults import Broken, Unfit
+from projections.faults import Broken
+from projections.parked import Parked
+from projections.parking import Parking, Told
 from projections.standing import Standing
 from projections.view import Projection
 from projections.writer import Writer
@@ -37,15 +38,14 @@ class Lane:
         stopped: whether it has given up; the projection's standing tells why.
     """
 
-    def __init__(
-        self, projection: Projection, topic: str, writer: Writer, letters: Letters, standing: Standing
-    ) -> None:
+    def __init__(self, projection: Projection, topic: str, writer: Writer, told: Told, standing: Standing) -> None:
         self.projection = projection
         self.topic = topic
         self.standing = standing
         self.reached: dict[int, int] = {}
         self._writer = writer
-        self._letters = letters
+        self._told = told
+        self._parking: Parking | None = None
 
     @property
     def stopped(self) -> bool:
@@ -59,7 +59,9 @@ class Lane:
             Unavailable: the store is away.
         """
         try:
-            self.reached = await self._writer.open(self.topic, partitions)
+            start = await self._writer.open(self.topic, partitions)
+            self._parking = Parking(self.projection, start.known, self._told)
+            self.reached = start.reached
         except Broken as fault:
             self.stop(fault)
 
@@ -75,12 +77,12 @@ class Lane:
             Overtaken: another runner has moved the checkpoint.
         """
         part = batch.beyond(self.reached)
-        if self.stopped or not part.ends:
+        if self.stopped or not part.ends or self._parking is None:
             return
         name = self.projection.name
         try:
             with APPLY_SECONDS.labels(name).time():
-                await self._apply(part)
+                await self._parking.take(part, self._apply)
         except Broken as fault:
             self.stop(fault)
             return
@@ -105,23 +107,9 @@ class Lane:
         self.standing.stops(fault)
         log.error("view stopped", view=self.projection.name, cause=str(fault))
 
-    async def _apply(self, batch: Batch) -> None:
-        try:
-            await self._writer.apply(batch)
-        except Unfit as fault:
-            await self._isolate(batch, fault)
+    async def _apply(self, batch: Batch, aside: Sequence[Parked]) -> None:
+        await self._writer.apply(batch, aside)
         self.reached |= batch.ends
-
-    async def _isolate(self, batch: Batch, fault: Unfit) -> None:
-        """Halve a batch until the event that does not fit is alone; it becomes a dead letter, the others go on."""
-        if not len(batch):
-            raise Broken(f"{self.projection.name} cannot take even an empty batch: {fault}") from fault
-        if len(batch) == 1:
-            await self._letters.write(self.projection.name, batch.raws()[0], fault)
-            await self._writer.apply(batch.without_events())
-            return
-        for half in batch.halves():
-            await self._apply(half)
 
 
 def waits(lanes: list[Lane], fault: Exception) -> None:

@@ -81,6 +81,10 @@ class Many:
         """See `Held`."""
         return self._where(~_one_of("ce_subject", keys), ~_one_of("_ce_subject", keys))
 
+    def without_places(self, places: Collection[tuple[int, int]]) -> "Many":
+        """See `Held`."""
+        return self._where(~_at("partition", "offset", places), ~_at("_partition", "_offset", places))
+
     def places(self) -> list[tuple[int, int]]:
         """See `Held`."""
         return list(self.frame.select("partition", "offset").iter_rows())
@@ -187,6 +191,11 @@ def _between(partition: str, offset: str, first: Mapping[int, int], ends: Mappin
         for p, end in ends.items()
     ]
     return pl.any_horizontal(spans) if spans else pl.lit(False)
+
+
+def _at(partition: str, offset: str, places: Collection[tuple[int, int]]) -> pl.Expr:
+    spots = [(pl.col(partition) == p) & (pl.col(offset) == o) for p, o in places]
+    return pl.any_horizontal(spots) if spots else pl.lit(False)
 
 
 def _one_of(column: str, keys: Collection[str]) -> pl.Expr:

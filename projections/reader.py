@@ -17,7 +17,7 @@ from infra.kafka.fetch import open_client
 from infra.kafka.records import Decoder, Raw
 from infra.kafka.tail import Growth, Tail
 from infra.settings import Settings
-from projections.batch import Batch, Held
+from projections.batch import Batch, Held, Unread
 from projections.few import Few
 from projections.many import held
 from schemas.envelope import DEFAULT_TENANT, NAMES, Recorded
@@ -49,7 +49,7 @@ class Reader:
         self._name = name
 
     async def read(self, *, wait_ms: int = 1000) -> Batch | None:
-        """The next batch; None when nothing came in `wait_ms`. What cannot be read has become a dead letter.
+        """The next batch; None when nothing came in `wait_ms`.
 
         Raises:
             Unavailable: Kafka, the registry or the dead letters' topic is away; open the reader again.
@@ -60,12 +60,13 @@ class Reader:
             return None
         first = {growth.partition: growth.first for growth in grown}
         ends = {growth.partition: growth.end for growth in grown}
-        return Batch(self._topic.name, first, ends, await self._held(grown))
+        held, unread = await self._held(grown)
+        return Batch(self._topic.name, first, ends, held, unread)
 
-    async def _held(self, grown: Sequence[Growth]) -> Held:
+    async def _held(self, grown: Sequence[Growth]) -> tuple[Held, Sequence[Unread]]:
         if sum(growth.count for growth in grown) > FEW:
             try:
-                return await self._columns(grown)
+                return await self._columns(grown), ()
             except Incompatible:
                 pass  # some record cannot be read: one by one it will be found
         return await self._rows(grown)
@@ -85,11 +86,12 @@ class Reader:
             found[growth.partition] = columns.counting(rows, self._topic)
         return found
 
-    async def _rows(self, grown: Sequence[Growth]) -> Few:
+    async def _rows(self, grown: Sequence[Growth]) -> tuple[Few, Sequence[Unread]]:
         raws = [raw for growth in grown for raw in self._raws(growth) if raw.tenant == self._tenant]
         unknown = await self._learn(raws)
         counted: list[Raw] = []
         events: list[Recorded] = []
+        unread: list[Unread] = []
         for number, raw in enumerate(raws, start=1):
             if number % DECODED_AT_ONCE == 0:
                 await asyncio.sleep(0)
@@ -98,8 +100,8 @@ class Reader:
                 counted.append(raw)
                 events.append(read)
             elif read is not None:
-                await self._letters.write(self._name, raw, read)
-        return Few(events, counted)
+                unread.append(Unread(raw, read))
+        return Few(events, counted), unread
 
     def _raws(self, growth: Growth) -> Iterator[Raw]:
         for block in growth.blocks:

@@ -28,10 +28,12 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from projections.batch import Batch
 from projections.checkpoint import Overtaken
+from projections.desk import Desk
 from projections.lane import Lane, cohorts, waits
 from projections.reader import Reader, open_reader
 from projections.standing import Standing
 from projections.view import Index, Projection, View, topics_of
+from projections.voice import Announcer, LogVoice
 from projections.watch import partitions_of, watch
 from projections.writer import make_writer
 from schemas.errors import Incompatible, Problem, Unavailable
@@ -75,23 +77,35 @@ async def run(settings: Settings, health: Health, wanted: Iterable[Projection], 
         if share is None:
             topics = sorted({topic for one in standings for topic in topics_of(one.projection)})
             share = await _until_there(lambda: stack.enter_async_context(join(settings, GROUP, topics)), standings)
+        voice = LogVoice(writer)
+        names = [projection.name for projection in declared()]
+        mine = [one.projection for one in standings]
+        desk = Desk(settings, decoder, voice, client, mine, names, lambda fault: _wait(standings, fault))
         async with asyncio.TaskGroup() as group:
             group.create_task(watch(settings, standings, health))
-            for topic, lanes in _lanes(settings, client, DeadLetters(writer), standings).items():
+            group.create_task(desk.run())
+            await desk.ready.wait()
+            for topic, lanes in _lanes(settings, client, voice, standings).items():
                 for kind in (View, Index):  # one store's absence does not hold up the other's read models
                     chosen = [lane for lane in lanes if isinstance(lane.projection, kind)]
                     source = Source(settings, decoder, DeadLetters(writer), topic)
                     group.create_task(Line(source, chosen, share).run())
 
 
+def _wait(standings: Iterable[Standing], fault: Problem) -> None:
+    for standing in standings:
+        standing.waits(fault)
+
+
 def _lanes(
-    settings: Settings, client: AsyncElasticsearch, letters: DeadLetters, standings: Iterable[Standing]
+    settings: Settings, client: AsyncElasticsearch, voice: LogVoice, standings: Iterable[Standing]
 ) -> dict[str, list[Lane]]:
     lanes: dict[str, list[Lane]] = {}
     for standing in standings:
         for topic in topics_of(standing.projection):
             writer = make_writer(standing.projection, settings, client)
-            lanes.setdefault(topic, []).append(Lane(standing.projection, topic, writer, letters, standing))
+            told = Announcer(settings, voice, standing.projection)
+            lanes.setdefault(topic, []).append(Lane(standing.projection, topic, writer, told, standing))
     return lanes
 
 

@@ -1,6 +1,7 @@
 """Bring batches into a read model: each with its checkpoint, effectively once."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from elasticsearch import AsyncElasticsearch
@@ -9,12 +10,28 @@ from psycopg.rows import DictRow
 
 from infra.postgres import connect
 from infra.settings import Settings
-from projections import checkpoint
+from projections import checkpoint, parked
 from projections.batch import Batch
 from projections.documents import Documents
 from projections.faults import translated
+from projections.parked import Known, Parked
 from projections.table import Table
 from projections.view import Index, Projection, View
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a fold of one topic begins.
+
+    Attributes:
+        reached: next offset of every partition.
+        known: what is parked or left out.
+    """
+
+    reached: dict[int, int]
+    known: Known
+
+
 
 
 class Writer(Protocol):
@@ -23,12 +40,12 @@ class Writer(Protocol):
     Everything raises what `faults` says.
     """
 
-    async def open(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
-        """Connect anew, make what is missing, and answer the next offsets of these partitions of the topic."""
+    async def open(self, topic: str, partitions: Collection[int]) -> Start:
+        """Connect anew, make what is missing, and answer where these partitions of the topic stand."""
         ...
 
-    async def apply(self, batch: Batch) -> None:
-        """Fold a batch and move the checkpoint."""
+    async def apply(self, batch: Batch, aside: Sequence[Parked] = ()) -> None:
+        """Fold a batch, keep some of its events aside, and move the checkpoint."""
         ...
 
     async def publish(self) -> bool:
@@ -48,17 +65,22 @@ class _Connected:
         self._settings = settings
         self._schema = settings.postgres.db_schema
         self._held: AsyncConnection[DictRow] | None = None
+        self._epochs: Mapping[int, int] = {}
 
     @property
     def _connection(self) -> AsyncConnection[DictRow]:
         assert self._held is not None, "open the writer first"
         return self._held
 
-    async def _reached(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+    async def _start(self, topic: str, partitions: Collection[int]) -> Start:
         view, version = self._projection.name, self._projection.version
         await checkpoint.ensure(self._connection, view, version, topic, partitions)
-        found = (await checkpoint.load(self._connection, view, version)).get(topic, {})
-        return {partition: found[partition] for partition in partitions}
+        async with self._connection.transaction():
+            await self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            found = (await checkpoint.load(self._connection, view, version)).get(topic, {})
+            known = await parked.known(self._connection, view, version, topic)
+        self._epochs = known.epochs
+        return Start({partition: found[partition] for partition in partitions}, known)
 
     async def _overtakes(self, shown: int) -> bool:
         """Whether this version is to be shown in place of another: it is later, and has come as far."""
@@ -74,10 +96,12 @@ class _Connected:
         await checkpoint.forget(self._connection, self._projection.name, self._projection.version)
 
     async def _fence(self, batch: Batch) -> None:
-        await checkpoint.fence(self._connection, self._projection.name, self._projection.version, batch)
-
-    async def _advance(self, batch: Batch) -> None:
         view, version = self._projection.name, self._projection.version
+        await checkpoint.fence(self._connection, view, version, batch, self._epochs)
+
+    async def _advance(self, batch: Batch, aside: Sequence[Parked]) -> None:
+        view, version = self._projection.name, self._projection.version
+        await parked.park(self._connection, view, version, aside)
         await checkpoint.advance(self._connection, self._schema, view, version, batch)
 
     async def close(self) -> None:
@@ -93,7 +117,7 @@ class TableWriter(_Connected):
         super().__init__(view, settings)
         self._table = Table(view, self._schema)
 
-    async def open(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+    async def open(self, topic: str, partitions: Collection[int]) -> Start:
         """See `Writer`."""
         with translated(self._projection.name):
             await self._reconnect()
@@ -105,15 +129,15 @@ class TableWriter(_Connected):
             await self._table.stage_in(self._connection)
             if await self._table.published_version(self._connection) is None:
                 await self._table.publish(self._connection)
-            return await self._reached(topic, partitions)
+            return await self._start(topic, partitions)
 
-    async def apply(self, batch: Batch) -> None:
+    async def apply(self, batch: Batch, aside: Sequence[Parked] = ()) -> None:
         """See `Writer`."""
         with translated(self._projection.name):
             async with self._connection.transaction():
                 await self._fence(batch)
                 await self._table.fold(self._connection, batch)
-                await self._advance(batch)
+                await self._advance(batch, aside)
 
     async def publish(self) -> bool:
         """See `Writer`."""
@@ -132,7 +156,7 @@ class DocumentWriter(_Connected):
         super().__init__(index, settings)
         self._documents = Documents(index, settings, client)
 
-    async def open(self, topic: str, partitions: Collection[int]) -> dict[int, int]:
+    async def open(self, topic: str, partitions: Collection[int]) -> Start:
         """See `Writer`."""
         with translated(self._projection.name):
             await self._reconnect()
@@ -141,15 +165,15 @@ class DocumentWriter(_Connected):
                 await self._documents.create()
             if not await self._documents.targets(self._documents.published):
                 await self._show()
-            return await self._reached(topic, partitions)
+            return await self._start(topic, partitions)
 
-    async def apply(self, batch: Batch) -> None:
+    async def apply(self, batch: Batch, aside: Sequence[Parked] = ()) -> None:
         """See `Writer`."""
         with translated(self._projection.name):
             async with self._connection.transaction():
                 await self._fence(batch)
                 await self._documents.fold(batch)
-                await self._advance(batch)
+                await self._advance(batch, aside)
 
     async def publish(self) -> bool:
         """See `Writer`."""

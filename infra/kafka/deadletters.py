@@ -28,6 +28,11 @@ class Letters(Protocol):
         ...
 
 
+def subject_of(key: str, position: Position | str) -> str:
+    """Key of what is said of a record: the record's own; one that has none is told apart by its place."""
+    return key or str(position)
+
+
 def letter_id(reader: str, position: Position, version: int = 0) -> UUID:
     """Id of the dead letter of a record: the same however often the same reader gives it up.
 
@@ -87,7 +92,7 @@ def _meta(letter: RecordDeadLettered) -> Meta:
         id=letter_id(letter.consumer, Position(letter.topic, letter.partition, letter.offset), letter.version),
         type=RecordDeadLettered.AVRO,
         source=f"retrace/{letter.consumer}",
-        subject=letter.key,
+        subject=subject_of(letter.key, letter.position),
         time=datetime.now(UTC),
         tenant=tenant_of(list(letter.headers.items())),
     )

@@ -48,6 +48,7 @@ def values(name: str, kind: Any) -> st.SearchStrategy[Any]:
         int: st.integers(1, 3),
         float: st.sampled_from([0.5, 1.5]),
         bool: st.booleans(),
+        bytes: st.sampled_from([b"", b"x"]),
         datetime: st.integers(0, 3).map(minute),
     }
     return few[kind]
@@ -69,8 +70,12 @@ def histories(draw: st.DrawFn, view: View) -> dict[tuple[str, int], list[Recorde
         contract = contracts()[event.AVRO]
         topic = contract.topic or draw(st.sampled_from(topics_of(view)))
         key = getattr(event, contract.key) if contract.key else draw(st.sampled_from(["a", "b"]))
+        key = key or "a"
         if contract.is_outcome:  # a command is answered on one topic
             event = dataclasses.replace(event, command_id=f"{topic}/{event.command_id}")
+        named = {name for name in ("letter_id", "request_id") if hasattr(event, name)}
+        if named:  # what they name is of one key
+            event = dataclasses.replace(event, **{name: f"{key}/{getattr(event, name)}" for name in named})
         line = history.setdefault((topic, ord(key[0]) % 2), [])
         line.append(placed(event, key, topic, line, draw))
     return history
