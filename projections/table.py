@@ -64,8 +64,7 @@ class Table:
         """
         async with connection.transaction():
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", (checkpoint.SETUP_LOCK,))
-            if self._erasing is not None:
-                await self._erasing.prepare(connection)
+            await self.prepare_erasures(connection)
             if (mark := await self._mark(connection)) is not None:
                 self._check(mark)
                 return False
@@ -79,6 +78,11 @@ class Table:
             comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(self.identifier, sql.Literal(self._declared))
             await connection.execute(comment)
             return True
+
+    async def prepare_erasures(self, connection: AsyncConnection[Any]) -> None:
+        """Make where it is kept who was erased, if that matters here and it is missing."""
+        if self._erasing is not None:
+            await self._erasing.prepare(connection)
 
     async def index(self, connection: AsyncConnection[Any]) -> None:
         """Make the indexes that are no constraints."""
