@@ -10,9 +10,10 @@ MOST_SUGGESTIONS = 8
 def folded(text: str) -> str:
     """The text in lower case and without accents and other marks: `Amélie` as `amelie`, `ﬁlm` as `film`.
 
-    Source: Unicode Standard Annex 15, compatibility decomposition.
+    Source: The Unicode Standard, section 3.13, compatibility caseless matching (D146): some letters have a case only
+    once they are decomposed, and some are composed again by folding it.
     """
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text.casefold()).casefold())
     return unicodedata.normalize("NFC", "".join(char for char in apart if not unicodedata.combining(char)))
 
 

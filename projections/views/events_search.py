@@ -18,7 +18,7 @@ ABOUT = ("user_id", "item_id", "model")
 NAMED = ("id", "type", "topic", "key", "actor", "tenant", "correlation_id", "causation_id")
 """Searched by their exact value."""
 
-MAPPING = {
+MAPPING: dict[str, Any] = {
     "dynamic": False,
     "properties": {
         **{name: {"type": "keyword"} for name in (*NAMED, *ABOUT)},
