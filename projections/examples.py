@@ -199,7 +199,7 @@ PROBLEMS: Mapping[int, tuple[str, str]] = {
     401: ("key_missing", "no key was sent: send Authorization: Bearer KEY"),
     403: ("role_missing", "this takes the role auditor, and shop has product"),
     404: ("not_found", "there is no user '42' here; register with POST /users, or ask with `min-position`"),
-    410: ("erased", "user '42' was erased"),
+    410: ("erased_user", "user '42' has been erased for good: a person who comes back takes another id"),
     422: ("unknown_parameter", "'limt' is no parameter of GET /items: did you mean 'limit'? known are cursor, limit"),
     503: ("unavailable", "PostgreSQL does not answer: connection refused; is it running?"),
     504: (

@@ -103,9 +103,17 @@ def moment_in(texts: Sequence[str]) -> Moment:
     )
 
 
-def documented(model: type[BaseModel] | Any, *, pages: bool = False) -> dict[int | str, dict[str, Any]]:
-    """The answers of a route, for its OpenAPI document."""
+def documented(
+    model: type[BaseModel] | Any, *, pages: bool = False, person: bool = False
+) -> dict[int | str, dict[str, Any]]:
+    """The answers of a route, for its OpenAPI document.
+
+    Args:
+        pages: whether there may be a next page.
+        person: whether it is about a person, who may have been erased.
+    """
     link = {"link": _header('the next page: `<...>; rel="next"`; absent on the last')} if pages else {}
+    gone: dict[int | str, str] = {410: "The person has been erased."} if person else {}
     answered: dict[str, Any] = {
         "model": model,
         "description": "What is known.",
@@ -119,11 +127,11 @@ def documented(model: type[BaseModel] | Any, *, pages: bool = False) -> dict[int
     return {
         200: answered,
         304: {"description": "You have it already: If-None-Match names its ETag."},
-        **{status: {"description": text, **_problem(status)} for status, text in PROBLEMS.items()},
+        **{status: {"description": text, **_problem(status)} for status, text in (PROBLEMS | gone).items()},
     }
 
 
-PROBLEMS: Mapping[int | str, str] = {
+PROBLEMS: dict[int | str, str] = {
     401: "No key was sent, or it does not open.",
     403: "The key has no role that this takes, or is of another tenant.",
     404: "There is no such thing.",

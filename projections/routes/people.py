@@ -1,9 +1,12 @@
 """Users: what they told us, what they did, what they were shown."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
 from infra.access.openapi import open_to
 from projections.answers import Decision, History, Profile
+from projections.personal import ERASED, People
 from projections.question import Question
 from projections.readmodels import ReadModels, missing
 from projections.routes.common import (
@@ -22,7 +25,9 @@ from projections.routes.cursor import Cursor, Pages
 from projections.routes.route import QueryRoute
 
 PROFILE = Question(
-    ("user_profile",), {"profile": "SELECT * FROM user_profile WHERE user_id = %(user_id)s"}, key="user_id"
+    ("user_profile",),
+    {"profile": "SELECT * FROM user_profile WHERE user_id = %(user_id)s", "erased": ERASED},
+    key="user_id",
 )
 
 HISTORY = Question(
@@ -41,6 +46,7 @@ HISTORY = Question(
             SELECT 1 FROM user_profile WHERE user_id = %(user_id)s
             UNION ALL (SELECT 1 FROM user_history WHERE user_id = %(user_id)s LIMIT 1)
         """,
+        "erased": ERASED,
     },
 )
 
@@ -58,6 +64,7 @@ DECISIONS = Question(
             SELECT 1 FROM user_profile WHERE user_id = %(user_id)s
             UNION ALL (SELECT 1 FROM decisions WHERE user_id = %(user_id)s LIMIT 1)
         """,
+        "erased": ERASED,
     },
 )
 
@@ -65,24 +72,25 @@ DECISIONS = Question(
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /users."""
     router = APIRouter(route_class=QueryRoute, prefix="/users", tags=["users"])
+    people = People(models, models.settings)
 
     @router.get(
         "/{user_id}",
         openapi_extra=open_to("auditor", "product"),
-        responses=documented(Profile),
+        responses=documented(Profile, person=True),
         summary="A user's profile",
     )
     async def profile(user_id: Id, fresh: Exactly) -> Response:
-        found = await models.ask(PROFILE, fresh, user_id=user_id)
+        found = await people.ask(PROFILE, fresh, user_id)
         document = found.document("profile")
         if document is None:
             missing(f"user '{user_id}'", "register with POST /users, or ask with `min-position`", found.position)
-        return answer(document, found.position)
+        return answer(await people.shown(user_id, document), found.position)
 
     @router.get(
         "/{user_id}/history",
         openapi_extra=open_to("auditor", "product"),
-        responses=documented(History, pages=True),
+        responses=documented(History, pages=True, person=True),
         summary="A user's interactions, newest first",
     )
     async def history(
@@ -90,8 +98,8 @@ def routes(models: ReadModels) -> APIRouter:
     ) -> Response:
         pages = Pages.of(f"/users/{user_id}/history", before=before)
         at, offset = pages.place(cursor, str, int) or (None, None)
-        asked = {"user_id": user_id, "before": before, "at": at, "offset": offset, "rows": limit + 1}
-        found = await models.ask(HISTORY, fresh, **asked)
+        asked: dict[str, Any] = {"user_id": user_id, "before": before, "at": at, "offset": offset, "rows": limit + 1}
+        found = await people.ask(HISTORY, fresh, **asked)
         if found.row("known") is None:
             missing(f"user '{user_id}'", "nothing was recorded under this id", found.position)
         rows, more = page_of(found.rows("entries"), limit, pages, "occurred_at", "offset")
@@ -102,7 +110,7 @@ def routes(models: ReadModels) -> APIRouter:
     @router.get(
         "/{user_id}/decisions",
         openapi_extra=open_to("auditor", "engineer", "product"),
-        responses=documented(list[Decision], pages=True),
+        responses=documented(list[Decision], pages=True, person=True),
         summary="What a user was shown, newest first",
     )
     async def decisions(
@@ -110,8 +118,8 @@ def routes(models: ReadModels) -> APIRouter:
     ) -> Response:
         pages = Pages.of(f"/users/{user_id}/decisions", before=before)
         at, offset = pages.place(cursor, str, int) or (None, None)
-        asked = {"user_id": user_id, "before": before, "at": at, "offset": offset, "rows": limit + 1}
-        found = await models.ask(DECISIONS, fresh, **asked)
+        asked: dict[str, Any] = {"user_id": user_id, "before": before, "at": at, "offset": offset, "rows": limit + 1}
+        found = await people.ask(DECISIONS, fresh, **asked)
         if found.row("known") is None:
             missing(f"user '{user_id}'", "nothing was recommended under this id", found.position)
         rows, more = page_of(found.rows("decisions"), limit, pages, "served_at", "offset")

@@ -1,0 +1,105 @@
+"""Queries about people: what is sealed is opened for the answer, and of the erased nothing is said but that."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from infra.kafka.connect import aiokafka_options
+from infra.kafka.facts import FactWriter
+from infra.kafka.records import Decoder
+from infra.personal.fields import sealed_fields
+from infra.personal.keys import Keys
+from infra.personal.seal import Person, is_sealed
+from infra.postgres import connect
+from infra.settings import Settings
+from schemas.contracts import contracts
+from schemas.profiles import UserErased, UserRegistered
+
+from .conftest import Get, StartProjector, eventually
+from .telling import Decided, append, meta_of, ready, viewed
+from .test_view_results import served
+
+ANA = Person("default", "ana")
+SECRET = "Ana-Lucía Quetzalcóatl"
+
+
+@dataclass(frozen=True)
+class Told:
+    """Somebody with a name, a history and a decision: how to go on, and where the registration stands."""
+
+    log: Decided
+    registered: str
+
+    async def erased(self) -> dict[str, object]:
+        """Erase her; what a query has to ask with to know of it."""
+        position = await self.log.append(UserErased(user_id="ana", reason="asked"))
+        return {"min-position": str(position), "wait": 20}
+
+
+@pytest.fixture
+async def told(
+    settings: Settings, decoder: Decoder, writer: FactWriter, projector: StartProjector
+) -> AsyncIterator[Told]:
+    key = await Keys(settings).made(ANA)
+    fields = {"user_id": "ana", "name": SECRET, "attributes": {"city": SECRET}}
+    sealed = sealed_fields(contracts()[UserRegistered.AVRO], fields, ANA, key)
+    async with AIOKafkaProducer(**aiokafka_options(settings.kafka)) as producer:
+        log = Decided(settings, decoder, producer)
+        registered = await log.append(UserRegistered(**sealed))
+        await log.append(UserRegistered(user_id="ben", name="enc: is a name"))
+        await append(writer, viewed("ana", "i1", 1))
+        await writer.append_all([(served("dec1"), meta_of(served("dec1"), "ana"))])
+        running = projector()
+        await eventually(lambda: ready(running))
+        yield Told(log, str(registered))
+
+
+async def test_a_profile_is_opened_for_the_answer_alone(told: Told, settings: Settings, get: Get) -> None:
+    """The read model has it sealed; the client never notices."""
+    fresh = {"min-position": told.registered, "wait": 20}
+    status, profile, _ = await get("/users/ana", **fresh)
+    assert (status, profile["name"], profile["attributes"]) == (200, SECRET, {"city": SECRET})
+    status, profile, _ = await get("/users/ana", exact="true")
+    assert (status, profile["name"]) == (200, SECRET)
+    async with await connect(settings, "test") as connection:
+        row = await (await connection.execute("SELECT * FROM user_profile WHERE user_id = 'ana'")).fetchone()
+    assert row is not None
+    assert is_sealed(row["name"])
+    assert SECRET not in repr(row)
+
+
+async def test_a_name_of_before_there_were_keys_is_shown_as_it_is(told: Told, get: Get) -> None:
+    """Old logs are read by new readers."""
+    _, profile, _ = await get("/users/ben", **{"min-position": told.registered, "wait": 20})
+    assert profile["name"] == "enc: is a name"
+
+
+async def test_without_its_key_a_name_is_null(told: Told, settings: Settings, get: Get) -> None:
+    """The key goes first; a read model that is behind, or a backup of one, shows nothing from then on."""
+    await Keys(settings).destroy(ANA)
+    status, profile, _ = await get("/users/ana", **{"min-position": told.registered, "wait": 20})
+    assert (status, profile["name"], profile["attributes"]) == (200, None, {})
+
+
+QUERIES = ("/users/ana", "/users/ana/history", "/users/ana/decisions")
+
+
+async def test_queries_about_the_erased_say_so(told: Told, get: Get) -> None:
+    """410 and when; that the past is not told either, the tests of exact reads show."""
+    fresh = await told.erased()
+    for path in QUERIES:
+        status, problem, _ = await get(path, **fresh)
+        assert (status, problem["code"]) == (410, "erased_user"), (path, problem)
+        assert problem["erased_at"]
+    assert (await get("/users/ben", **fresh))[0] == 200
+
+
+async def test_a_decision_for_somebody_erased_is_a_number_without_a_person(told: Told, get: Get) -> None:
+    """Found by its id, it tells neither whom it was for nor what was shown; a search does not find it."""
+    fresh = await told.erased()
+    status, decision, _ = await get("/decisions/dec1", **fresh)
+    assert (status, decision["user_id"][:7], decision["items"], decision["history_sha256"]) == (200, "erased/", [], "")
+    _, found, _ = await get("/decisions/search", user_id="ana", **fresh)
+    assert found["total"] == 0
