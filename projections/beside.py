@@ -4,7 +4,7 @@
 afterwards the one that was live: a switch is an exchange, and going back is the same exchange again.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,11 +18,12 @@ from psycopg.rows import DictRow
 from infra.elastic import index_name, make_elastic
 from infra.postgres import connect
 from infra.settings import Settings
-from projections import checkpoint
+from projections import checkpoint, handover, parked
 from projections.attempt import Attempt, Attempts
 from projections.batch import Batch
 from projections.compare import Comparison, DocumentsOfIndex, RowsOfTable, compared
 from projections.documents import REFRESH_INTERVAL, Documents
+from projections.parked import Known, Parked
 from projections.swap import exchange
 from projections.table import Table
 from projections.view import Index, Projection, View, topics_of
@@ -50,8 +51,12 @@ class Beside(Protocol):
         """Make it, or find it again; where it is gone, the rebuild begins again."""
         ...
 
-    async def fold(self, batch: Batch) -> None:
-        """Bring a batch into it and move the rebuild's checkpoint."""
+    async def known(self, topic: str) -> Known:
+        """What of a topic it keeps aside or leaves out."""
+        ...
+
+    async def fold(self, batch: Batch, aside: Sequence[Parked] = ()) -> None:
+        """Bring a batch into it, keep some of its events aside, and move the rebuild's checkpoint."""
         ...
 
     async def complete(self) -> None:
@@ -123,13 +128,20 @@ class TableBeside:
         async with self._connection.transaction():
             if await self._table.create(self._connection, indexed=False):
                 await self._attempts.restart(self._attempt.id)
+                await parked.forget(self._connection, self._table.name, self._table.view.version)
                 await self._attempts.set(self._attempt.id, complete=False)
         await self._table.stage_in(self._connection)
 
-    async def fold(self, batch: Batch) -> None:
+    async def known(self, topic: str) -> Known:
+        """See `Beside`."""
+        view = self._table.view
+        return await handover.known_beside(self._connection, view.name, view.version, self._table.name, topic)
+
+    async def fold(self, batch: Batch, aside: Sequence[Parked] = ()) -> None:
         """See `Beside`."""
         async with self._connection.transaction():
             await self._table.fold(self._connection, batch)
+            await parked.park(self._connection, self._table.name, self._table.view.version, aside, told=False)
             await self._attempts.advance(self._attempt.id, batch)
 
     async def complete(self) -> None:
@@ -159,11 +171,14 @@ class TableBeside:
     async def swap(self, connection: AsyncConnection[DictRow]) -> str:
         """See `Beside`."""
         await exchange(connection, self._connection, self._live, self._table)
+        view = self._table.view
+        await handover.exchange(connection, view.name, view.version, self._table.name, self._table.name)
         return self._table.name
 
     async def discard(self) -> None:
         """See `Beside`."""
         await self._table.drop(self._connection)
+        await parked.forget(self._connection, self._table.name, self._table.view.version)
 
 
 class IndexBeside:
@@ -193,14 +208,21 @@ class IndexBeside:
         """See `Beside`."""
         if not await self._client.indices.exists(index=self._index.name):
             await self._attempts.restart(self._attempt.id)
+            await parked.forget(self._connection, self._index.name, self._index.index.version)
             await self._index.create(self._index.name)
         if not (await self._attempts.get(self._attempt.id)).complete:
             await self._refresh_every("-1")  # nobody searches it
 
-    async def fold(self, batch: Batch) -> None:
+    async def known(self, topic: str) -> Known:
+        """See `Beside`."""
+        index = self._index.index
+        return await handover.known_beside(self._connection, index.name, index.version, self._index.name, topic)
+
+    async def fold(self, batch: Batch, aside: Sequence[Parked] = ()) -> None:
         """See `Beside`."""
         async with self._connection.transaction():
             await self._index.fold(batch)
+            await parked.park(self._connection, self._index.name, self._index.index.version, aside, told=False)
             await self._attempts.advance(self._attempt.id, batch)
 
     async def complete(self) -> None:
@@ -233,12 +255,15 @@ class IndexBeside:
         # Aliases and database do not change in one transaction: what is about to happen is written down before.
         await self._attempts.set(self._attempt.id, counterpart=old)
         await self._live.give_way(self._index.name)
+        index = self._index.index
+        await handover.exchange(connection, index.name, index.version, self._index.name, old)
         return old
 
     async def discard(self) -> None:
         """See `Beside`."""
         if self._index.name not in await self._live.targets(self._live.alias):
             await self._client.indices.delete(index=self._index.name, ignore_unavailable=True)
+            await parked.forget(self._connection, self._index.name, self._index.index.version)
 
 
 async def switched_already(settings: Settings, projection: Projection, attempt: Attempt) -> bool:

@@ -6,6 +6,7 @@ same.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 
@@ -18,7 +19,7 @@ from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.postgres import connect
 from infra.settings import Settings
-from projections import asked, checkpoint, parked
+from projections import asked, checkpoint, handover, parked
 from projections.batch import Batch
 from projections.faults import translated
 from projections.mending import Mender, open_mender, settled_of
@@ -35,6 +36,9 @@ NOBODY = ("", 0)
 """Stands for what is about no read model, or about all of them: requests that nobody does, and what was skipped."""
 
 RETRY_S = 1.0
+
+TIDY_S = 3.0
+"""How often it looks whether a rebuild has left something to do."""
 
 log = structlog.get_logger()
 
@@ -66,6 +70,7 @@ class Desk:
         self._names = {*names, *self._projections}
         self._waits = waits
         self._reached: dict[tuple[str, int], dict[int, int]] = {}
+        self._tidied_at = float("-inf")
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -88,10 +93,12 @@ class Desk:
             async with open_reader(self._settings, self._decoder, _Nowhere(), TOPIC, start) as reader:
                 while True:
                     batch = await reader.read()
-                    if batch is not None:
-                        await self._take(connection, batch)
-                        start |= batch.ends
-                        self._tell_ready(start, ends)
+                    if batch is None:
+                        await self._tidy(connection)
+                        continue
+                    await self._take(connection, batch)
+                    start |= batch.ends
+                    self._tell_ready(start, ends)
 
     def _tell_ready(self, reached: Mapping[int, int], ends: Mapping[int, int]) -> None:
         if all(reached[partition] >= end for partition, end in ends.items()):
@@ -139,6 +146,17 @@ class Desk:
                 await self._mend(mender, request)
         elif view not in self._names and self._is_new(NOBODY, request.position):
             await self._refuse(request)
+
+    async def _tidy(self, connection: AsyncConnection[DictRow]) -> None:
+        """Nothing is asked: look whether a rebuild has left something to do."""
+        if time.monotonic() < self._tidied_at + TIDY_S:
+            return
+        self._tidied_at = time.monotonic()
+        for view, version in await handover.untidy(connection):
+            projection = self._projections.get(view)
+            if projection is not None and projection.version == version:
+                async with self._mender(projection) as mender:
+                    await mender.tidy()
 
     def _mender(self, projection: Projection) -> AbstractAsyncContextManager[Mender]:
         return open_mender(self._settings, self._decoder, self._voice, self._client, projection)

@@ -20,7 +20,7 @@ from infra.kafka.deadletters import subject_of
 from infra.kafka.records import Decoder, Raw
 from infra.postgres import connect
 from infra.settings import Settings
-from projections import asked, parked
+from projections import asked, handover, parked
 from projections.batch import Batch
 from projections.documents import Documents
 from projections.faults import Unfit, translated
@@ -151,10 +151,29 @@ class Mender:
                 return
             await parked.turn(self._connection, self._view, None, position)
             await parked.skip(self._connection, self._view, position, said.reason, said.request_id)
-            line = await parked.line(self._connection, self._view, self._version, position)
-            if line and line[0].position == position:
-                await parked.release(self._connection, self._view, self._version, [position])
-                await self._let_in(line[1:], said.request_id)
+            await self._pass_over(position)
+
+    async def tidy(self) -> None:
+        """See to what an exchange of two folds has brought: poison that nobody was told of, or that is left out.
+
+        Raises:
+            Unavailable: a server is away.
+        """
+        for event in await handover.untold(self._connection, self._view, self._version):
+            at = event.position
+            ((raw, _),) = await self._source.read(at.topic, at.partition, [at.offset])
+            await self._voice.letter(self._projection, event, raw)
+            await handover.tell(self._connection, self._view, self._version, at)
+        for position in await handover.left_out(self._connection, self._view, self._version):
+            async with self._connection.transaction():
+                await parked.turn(self._connection, self._view, self._version, position)
+                await self._pass_over(position)
+
+    async def _pass_over(self, position: Position) -> None:
+        line = await parked.line(self._connection, self._view, self._version, position)
+        if line and line[0].position == position:
+            await parked.release(self._connection, self._view, self._version, [position])
+            await self._let_in(line[1:], "")
 
     async def _mend(self, head: Position, request: Request) -> None:
         every_version = None if request.reason is not None else self._version

@@ -22,7 +22,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS projection_parked (
     view text NOT NULL, version int NOT NULL, topic text NOT NULL, partition int NOT NULL, "offset" bigint NOT NULL,
     key text NOT NULL, role text NOT NULL CHECK (role IN ('poison', 'waiting')), code text NOT NULL,
-    cause text NOT NULL, attempts int NOT NULL, request_id text NOT NULL DEFAULT '',
+    cause text NOT NULL, attempts int NOT NULL, request_id text NOT NULL DEFAULT '', told bool NOT NULL,
     first_at timestamptz NOT NULL DEFAULT now(), last_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (view, version, topic, partition, "offset")
 );
@@ -40,7 +40,9 @@ CREATE TABLE IF NOT EXISTS projection_requests (
     skipped int NOT NULL DEFAULT 0, released int NOT NULL DEFAULT 0, PRIMARY KEY (view, version, partition)
 );
 """
-"""`projection_requests`: how far a read model has done what is asked of it, and the sums of what it is doing now."""
+"""`projection_parked.told`: whether it is among the dead letters; what a rebuild finds is put there by the projector.
+What a rebuild keeps aside stands here under the name of its table or index, in place of the view's.
+`projection_requests`: how far a read model has done what is asked of it, and the sums of what it is doing now."""
 
 ADDED = "ALTER TABLE projection_offsets ADD COLUMN IF NOT EXISTS parking int NOT NULL DEFAULT 0"
 """What the table of checkpoints lacks where it was made before these."""
@@ -206,12 +208,13 @@ async def line(connection: AsyncConnection[Any], view: str, version: int, head: 
         """SELECT p.* FROM projection_parked p JOIN projection_parked head USING (view, version, topic, partition, key)
            WHERE view = %s AND version = %s AND topic = %s AND partition = %s AND head."offset" = %s
            ORDER BY p."offset" """,
-        (view, version, *_place(head)),
+        (view, version, *place_of(head)),
     )
-    return [_parked(row) async for row in rows]
+    return [parked_of(row) async for row in rows]
 
 
-def _parked(row: Mapping[str, Any]) -> Parked:
+def parked_of(row: Mapping[str, Any]) -> Parked:
+    """A row of the table."""
     position = Position(row["topic"], row["partition"], row["offset"])
     return Parked(position, row["key"], row["role"], row["code"], row["cause"], row["attempts"])
 
@@ -220,13 +223,19 @@ async def is_skipped(connection: AsyncConnection[Any], view: str, position: Posi
     """Whether a read model leaves it out."""
     rows = await connection.execute(
         'SELECT 1 FROM projection_skipped WHERE view = %s AND topic = %s AND partition = %s AND "offset" = %s',
-        (view, *_place(position)),
+        (view, *place_of(position)),
     )
     return await rows.fetchone() is not None
 
 
-async def park(connection: AsyncConnection[Any], view: str, version: int, events: Sequence[Parked]) -> None:
-    """Keep these events aside, within the transaction of the caller."""
+async def park(
+    connection: AsyncConnection[Any], view: str, version: int, events: Sequence[Parked], *, told: bool = True
+) -> None:
+    """Keep these events aside, within the transaction of the caller.
+
+    Args:
+        told: whether the poison ones are among the dead letters.
+    """
     if not events:
         return
     columns: dict[str, list[Any]] = {
@@ -240,11 +249,13 @@ async def park(connection: AsyncConnection[Any], view: str, version: int, events
         "attempts": [event.attempts for event in events],
     }
     await connection.execute(
-        """INSERT INTO projection_parked (view, version, topic, partition, "offset", key, role, code, cause, attempts)
-           SELECT %(view)s, %(version)s, * FROM unnest(%(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[],
-               %(keys)s::text[], %(roles)s::text[], %(codes)s::text[], %(causes)s::text[], %(attempts)s::int[])
+        """INSERT INTO projection_parked (view, version, topic, partition, "offset", key, role, code, cause, attempts,
+               told)
+           SELECT %(view)s, %(version)s, *, %(told)s FROM unnest(
+               %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[], %(keys)s::text[], %(roles)s::text[],
+               %(codes)s::text[], %(causes)s::text[], %(attempts)s::int[])
            ON CONFLICT DO NOTHING""",
-        {"view": view, "version": version, **columns},
+        {"view": view, "version": version, "told": told, **columns},
     )
 
 
@@ -267,7 +278,7 @@ async def fails(
         """UPDATE projection_parked SET role = 'poison', code = %s, cause = %s, attempts = attempts + 1,
                request_id = %s, last_at = %s
            WHERE view = %s AND version = %s AND topic = %s AND partition = %s AND "offset" = %s RETURNING attempts""",
-        (event.code, _text(event.cause), request_id, at, view, version, *_place(event.position)),
+        (event.code, _text(event.cause), request_id, at, view, version, *place_of(event.position)),
     )
     row = await rows.fetchone()
     assert row is not None, "it is parked"
@@ -278,7 +289,7 @@ async def skip(connection: AsyncConnection[Any], view: str, position: Position, 
     """Leave it out of every version of a read model, for good; whether that is new."""
     done = await connection.execute(
         "INSERT INTO projection_skipped VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        (view, *_place(position), reason, request_id),
+        (view, *place_of(position), reason, request_id),
     )
     return done.rowcount == 1
 
@@ -302,7 +313,8 @@ async def count(connection: AsyncConnection[Any]) -> dict[tuple[str, int], Waiti
     }
 
 
-def _place(position: Position) -> tuple[str, int, int]:
+def place_of(position: Position) -> tuple[str, int, int]:
+    """A position as columns."""
     return position.topic, position.partition, position.offset
 
 

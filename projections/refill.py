@@ -5,14 +5,16 @@ Nothing outside is touched: no dead letter is written, nobody is notified.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.kafka.records import Decoder, Raw
 from infra.settings import Settings
 from projections.batch import Batch
 from projections.beside import Beside, Positions
-from projections.faults import Unfit, translated
+from projections.faults import translated
+from projections.parked import Parked
+from projections.parking import Parking, Quiet
 from projections.reader import Reader, open_reader
 from projections.view import Projection
 from schemas.errors import Unavailable
@@ -108,6 +110,7 @@ class Fold:
         self._reached = {topic: dict(partitions) for topic, partitions in reached.items()}
         self._pace = Pace(rate)
         self._progress = progress
+        self._parkings: dict[str, Parking] = {}
 
     def behind(self, targets: Positions) -> int:
         """Records that are missing up to there."""
@@ -144,16 +147,16 @@ class Fold:
             await pace.keep(records)
 
     async def _bring(self, batch: Batch) -> None:
-        """Fold a batch; an event that does not fit is left out, as the live fold did."""
-        try:
-            with translated(self._projection.name):
-                await self._beside.fold(batch)
-        except Unfit:
-            if len(batch) > 1:
-                for half in batch.halves():
-                    await self._bring(half)
-            else:
-                await self._beside.fold(batch.without_events())
+        """Fold a batch; what does not fit stands aside with what follows of its key, as beside the live one."""
+        parking = self._parkings.get(batch.topic)
+        if parking is None:
+            known = await self._beside.known(batch.topic)
+            parking = self._parkings[batch.topic] = Parking(self._projection, known, Quiet())
+        await parking.take(batch, self._apply)
+
+    async def _apply(self, batch: Batch, aside: Sequence[Parked]) -> None:
+        with translated(self._projection.name):
+            await self._beside.fold(batch, aside)
 
 
 async def _batches(reader: Reader, start: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[Batch]:

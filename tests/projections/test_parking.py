@@ -61,7 +61,7 @@ async def trails(database: Database) -> dict[str, str]:
 async def parked(database: Database) -> list[tuple[str, str, str]]:
     rows = await database.execute(
         """SELECT concat_ws('/', topic, partition, "offset") AS position, key, role FROM projection_parked
-           ORDER BY topic, partition, "offset" """
+           WHERE view = 'trail' ORDER BY topic, partition, "offset" """
     )
     return [(row["position"], row["key"], row["role"]) async for row in rows]
 
