@@ -10,6 +10,7 @@ from rich.table import Table
 
 from console import rebuilds
 from console.rebuilds import OutputOption, as_json, followed, named, say
+from infra.log import configure_logging
 from infra.postgres import connect
 from infra.settings import Settings
 from projections.compare import Comparison
@@ -23,6 +24,12 @@ from schemas.errors import Unavailable
 
 app = typer.Typer(no_args_is_help=True, help="Read models: how they are, whether they are right; fold them again.")
 console = Console(highlight=False)
+
+
+@app.callback()
+def _logging() -> None:
+    """Read models: how they are, whether they are right; fold them again."""
+    configure_logging("projections", "warning")
 
 
 @app.command("list")

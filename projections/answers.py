@@ -282,6 +282,48 @@ class ProjectionStatus(BaseModel):
     partitions: list[PartitionLag]
 
 
+class RowDifference(BaseModel):
+    """A row that only one of two folds has."""
+
+    side: Literal["live", "fresh"]
+    row: str = Field(description="as JSON")
+
+
+class FoldComparison(BaseModel):
+    """A live read model beside a fresh fold of the log, both at the same position."""
+
+    name: str
+    equal: bool
+    live_rows: int
+    fresh_rows: int
+    live_hash: str = Field(description="sum over the hashes of all rows, hexadecimal")
+    fresh_hash: str
+    sample: list[RowDifference]
+
+
+class RebuildStatus(BaseModel):
+    """A rebuild of a read model, or a verification while it runs."""
+
+    id: int
+    view: str
+    version: int
+    purpose: Literal["rebuild", "verify"]
+    state: Literal["running", "deserted", "paused", "ready", "switched", "rolled_back", "retired", "failed"] = Field(
+        description="deserted: its process is gone, it can be resumed"
+    )
+    target: str | None = Field(description="the table or index beside the live one: fresh, or kept after a switch")
+    rate: int | None = Field(description="records a second at most")
+    requested_by: str
+    total: int = Field(description="records to read")
+    folded: int = Field(description="records read")
+    events_per_s: float
+    eta_s: float | None
+    comparison: FoldComparison | None
+    cause: str
+    started_at: datetime
+    updated_at: datetime
+
+
 class FieldFault(BaseModel):
     """What is wrong with one parameter."""
 
