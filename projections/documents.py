@@ -66,9 +66,9 @@ class Documents:
         self.name = name or self.alias
         self._client = client
         self._reads = frozenset(index.reads)
-        self._refresh: Refresh = "wait_for" if refresh else "false"
         personal = index.personal
         self._graves = None if personal is None else Graves(settings, client, f"{self.alias}_*", personal)
+        self._refresh: Refresh = "wait_for" if refresh else "false"
 
     async def exists(self) -> bool:
         """Whether the runner's alias shows an index."""
@@ -134,24 +134,25 @@ class Documents:
             await self._graves.dig(erased)
         wanted = batch.recorded(self._reads)
         for start in range(0, len(wanted), IN_ONE_BULK):
-            await self._fold_unless_erased(wanted[start : start + IN_ONE_BULK])
+            is_last = start + IN_ONE_BULK >= len(wanted)  # what makes it visible, makes visible what came before it
+            await self._fold_unless_erased(wanted[start : start + IN_ONE_BULK], self._refresh if is_last else "false")
         if self._graves is not None:
             await self._graves.clear(erased)
 
-    async def _fold_unless_erased(self, events: Sequence[Recorded]) -> None:
+    async def _fold_unless_erased(self, events: Sequence[Recorded], refresh: Refresh) -> None:
         """Bring events into the index, but not those about people who are erased, be it in this very moment."""
         if self._graves is None:
-            await self._fold(events)
+            await self._fold(events, refresh)
             return
         person = attrgetter(f"event.{self.index.personal}")
         people = {str(person(one)) for one in events}
         erased = await self._graves.among(people)
-        await self._fold([one for one in events if person(one) not in erased])
+        await self._fold([one for one in events if person(one) not in erased], refresh)
         await self._graves.clear(await self._graves.among(people))
 
-    async def _fold(self, events: Sequence[Recorded]) -> None:
+    async def _fold(self, events: Sequence[Recorded], refresh: Refresh) -> None:
         if self.index.merges and len(topics_of(self.index)) > 1:
-            await self._merge(events)
+            await self._merge(events, refresh)
             return
         changes = [(self.index.document(e.event, e.meta, e.position), e.position.offset + 1) for e in events]
         pending = await self._present({change.id for change, _ in changes}) if self.index.merges else {}
@@ -161,25 +162,23 @@ class Documents:
             if version > before.version:
                 pending[change.id] = merged(before, change, version)
                 written.add(change.id)
-        await self._write({i: p for i, p in pending.items() if i in written})
+        await self._write({i: p for i, p in pending.items() if i in written}, refresh)
 
-    async def _merge(self, events: Sequence[Recorded]) -> None:
-        merging = Merging(
-            self._client, self.name, is_alias=self.name == self.alias, check=self._check, refresh=self._refresh
-        )
+    async def _merge(self, events: Sequence[Recorded], refresh: Refresh) -> None:
+        merging = Merging(self._client, self.name, is_alias=self.name == self.alias, check=self._check, refresh=refresh)
         await merging.fold([(self.index.document(e.event, e.meta, e.position), e.position) for e in events])
 
     async def _present(self, ids: Iterable[str]) -> dict[str, Pending]:
         answer = await self._client.mget(index=self.name, ids=sorted(ids))
         return {d["_id"]: Pending(d["_version"], d["_source"]) for d in answer["docs"] if d.get("found")}
 
-    async def _write(self, pending: Mapping[str, Pending]) -> None:
+    async def _write(self, pending: Mapping[str, Pending], refresh: Refresh) -> None:
         if not pending:
             return
         answer = await self._client.bulk(
             index=self.name,
             operations=_operations(pending),
-            refresh=self._refresh,
+            refresh=refresh,
             require_alias=self.name == self.alias,  # never make an index by writing to a name that is not there
         )
         for item in answer["items"]:

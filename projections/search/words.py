@@ -13,6 +13,8 @@ def folded(text: str) -> str:
     Source: The Unicode Standard, section 3.13, compatibility caseless matching (D146): some letters have a case only
     once they are decomposed, and some are composed again by folding it.
     """
+    if text.isascii():
+        return text.lower()
     apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text.casefold()).casefold())
     return unicodedata.normalize("NFC", "".join(char for char in apart if not unicodedata.combining(char)))
 
