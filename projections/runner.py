@@ -76,7 +76,9 @@ async def run(settings: Settings, health: Health, wanted: Iterable[Projection], 
         await _until_there(lambda: stack.enter_async_context(writer), standings)
         if share is None:
             topics = sorted({topic for one in standings for topic in topics_of(one.projection)})
-            share = await _until_there(lambda: stack.enter_async_context(join(settings, GROUP, topics)), standings)
+            share = await _until_there(
+                lambda: stack.enter_async_context(join(settings, group_of(settings), topics)), standings
+            )
         voice = LogVoice(writer)
         names = [projection.name for projection in declared()]
         mine = [one.projection for one in standings]
@@ -90,6 +92,11 @@ async def run(settings: Settings, health: Health, wanted: Iterable[Projection], 
                     chosen = [lane for lane in lanes if isinstance(lane.projection, kind)]
                     source = Source(settings, decoder, DeadLetters(writer), topic)
                     group.create_task(Line(source, chosen, share).run())
+
+
+def group_of(settings: Settings) -> str:
+    """The group of those projectors that fold the same tables: each tenant's fold the whole log for themselves."""
+    return f"{GROUP}.{settings.postgres.db_schema}"
 
 
 def _wait(standings: Iterable[Standing], fault: Problem) -> None:
