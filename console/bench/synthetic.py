@@ -1,14 +1,17 @@
 """People, items and what they do: made up, the same at every run, with the long tail that real catalogues have."""
 
+import io
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from typing import Literal
 
+import fastavro
 import orjson
 
 from schemas.catalog import ItemAdded
+from schemas.codec import as_fields, parsed
 from schemas.interactions import InteractionRecorded
 
 USERS = 5_000
@@ -59,7 +62,27 @@ def items(count: int, *, seed: int = 7) -> Iterator[ItemAdded]:
 
 def ndjson(events: Sequence[InteractionRecorded], lines_per_chunk: int = 2_000) -> list[bytes]:
     """The events as the pieces of an NDJSON body."""
-    lines = [orjson.dumps(_line(event)) + b"\n" for event in events]
+    return _chunks([orjson.dumps(_line(event)) + b"\n" for event in events], lines_per_chunk)
+
+
+def csv(events: Sequence[InteractionRecorded], lines_per_chunk: int = 2_000) -> list[bytes]:
+    """The events as the pieces of a CSV body."""
+    rows = (
+        f"{e.user_id},{e.item_id},{e.kind},{'' if e.value is None else e.value},{e.occurred_at.isoformat()}\n".encode()
+        for e in events
+    )
+    return _chunks([b"user_id,item_id,kind,value,occurred_at\n", *rows], lines_per_chunk)
+
+
+def avro(events: Sequence[InteractionRecorded], bytes_per_chunk: int = 1 << 18) -> list[bytes]:
+    """The events as the pieces of an Avro object container."""
+    file = io.BytesIO()
+    fastavro.writer(file, parsed(InteractionRecorded.AVRO), map(as_fields, events))
+    body = file.getvalue()
+    return [body[start : start + bytes_per_chunk] for start in range(0, len(body), bytes_per_chunk)]
+
+
+def _chunks(lines: Sequence[bytes], lines_per_chunk: int) -> list[bytes]:
     return [b"".join(lines[start : start + lines_per_chunk]) for start in range(0, len(lines), lines_per_chunk)]
 
 

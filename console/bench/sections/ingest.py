@@ -1,8 +1,8 @@
-"""Facts in bulk: from one NDJSON upload to events that are durable in Kafka."""
+"""Facts in bulk: from one upload, in each of the formats, to events that are durable in Kafka."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -20,6 +20,7 @@ from schemas.errors import Problem
 from schemas.interactions import InteractionRecorded
 
 NAME = "ingest"
+CSV, AVRO = "CSV", "Avro"
 PEER_TOPIC = "bench.plain.interactions"
 PEER_SCHEMA_ID = 1
 
@@ -31,25 +32,28 @@ async def run(bench: Bench) -> list[Figure]:
     async with Api(bench.settings, actor="bench") as api:
         await add_items(api, synthetic.item_ids())
         participants: dict[str, Measure] = {
-            OURS: partial(ours, api, synthetic.ndjson(events), len(events)),
+            OURS: partial(ours, api, "application/x-ndjson", synthetic.ndjson(events), len(events)),
+            CSV: partial(ours, api, "text/csv", synthetic.csv(events), len(events)),
+            AVRO: partial(ours, api, "application/avro", synthetic.avro(events), len(events)),
             "plain aiokafka": partial(plainly, bench.settings, [as_fields(event) for event in events]),
         }
         if bench.has_eventsourcing:
             participants["eventsourcing"] = partial(eventsourcing, bench.settings, few)
         samples = await bench.alternate(NAME, participants)
-    figure = Figure(
-        section=NAME,
-        name="bulk upload",
-        unit="events/s",
-        better="higher",
-        runs=runs_of(samples, OURS, "events/s"),
-        asked=at_least(15_000),
-        peers=peers_of(samples, "events/s"),
+    peers = {who: runs for who, runs in peers_of(samples, "events/s").items() if who not in (CSV, AVRO)}
+    return [
+        _figure("bulk upload, NDJSON", runs_of(samples, OURS, "events/s"), peers),
+        *(_figure(f"bulk upload, {name}", runs_of(samples, name, "events/s"), {}) for name in (CSV, AVRO)),
+    ]
+
+
+def _figure(name: str, runs: Sequence[float], peers: Mapping[str, Sequence[float]]) -> Figure:
+    return Figure(
+        section=NAME, name=name, unit="events/s", better="higher", runs=runs, asked=at_least(40_000), peers=peers
     )
-    return [figure]
 
 
-async def ours(api: Api, chunks: Sequence[bytes], count: int) -> Sample:
+async def ours(api: Api, kind: str, chunks: Sequence[bytes], count: int) -> Sample:
     """One upload over HTTP; the answer comes when the last event is durable.
 
     Raises:
@@ -66,7 +70,7 @@ async def ours(api: Api, chunks: Sequence[bytes], count: int) -> Sample:
         "POST",
         "/interactions/bulk",
         data=body(),
-        headers={"content-type": "application/x-ndjson"},
+        headers={"content-type": kind},
         timeout=None,
     )
     elapsed_s = time.perf_counter() - began
