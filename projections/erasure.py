@@ -52,6 +52,7 @@ class Erasing:
             sql.SQL("{} = ").format(sql.Identifier(column)) + sql.SQL(value) for column, value in view.anonymous
         )
         self._keeps_rows = bool(view.anonymous)
+        self._schema = schema
         self._store = store
 
     async def prepare(self, connection: AsyncConnection[Any]) -> None:
@@ -78,21 +79,40 @@ class Erasing:
         await connection.execute(self._sql("LOCK TABLE {people} IN ROW SHARE MODE; ") + change)
 
     async def forget(self, connection: AsyncConnection[Any], people: Sequence[str]) -> None:
-        """Take people out of the table, and say how many rows that were."""
-        change = (
-            self._sql(
-                "UPDATE {table} SET {changes} WHERE {person} = ANY(%s) RETURNING old.{person} AS person",
-                changes=self._anonymous,
-            )
-            if self._keeps_rows
-            else self._sql("DELETE FROM {table} WHERE {person} = ANY(%s) RETURNING {person} AS person")
-        )
+        """Take people out of the table, and say how many rows that were; out of those beside it, too.
+
+        A rebuild that rests, and what is kept for going back, would come to the erasure much later, or never.
+        """
         counted = self._sql(
             "WITH gone AS ({change}) INSERT INTO {removed} AS r SELECT %s, person, count(*) FROM gone GROUP BY person "
             "ON CONFLICT (store, user_id) DO UPDATE SET removed = r.removed + excluded.removed",
-            change=change,
+            change=self._change(self._names["table"]),
         )
         await connection.execute(counted, (list(people), self._store))
+        for name in await self._beside(connection):
+            await connection.execute(self._change(sql.Identifier(self._schema, name)), (list(people),))
+
+    def _change(self, table: sql.Composable) -> sql.Composed:
+        """Takes people out of a table."""
+        text = (
+            "UPDATE {one} SET {changes} WHERE {person} = ANY(%s) RETURNING old.{person} AS person"
+            if self._keeps_rows
+            else "DELETE FROM {one} WHERE {person} = ANY(%s) RETURNING {person} AS person"
+        )
+        return self._sql(text, one=table, changes=self._anonymous)
+
+    async def _beside(self, connection: AsyncConnection[Any]) -> list[str]:
+        """Tables that are filled beside this one, or kept."""
+        rows = await connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename ~ %s",
+            (self._schema, f"^{self._store}_[0-9a-f]{{8}}$"),
+        )
+        return [row["tablename"] async for row in rows]
+
+    async def leave(self, connection: AsyncConnection[Any]) -> None:
+        """Let the table be dropped: until the transaction ends nobody is taken out of it; its counts are forgotten."""
+        await connection.execute(self._sql("LOCK TABLE {people} IN ROW SHARE MODE"))
+        await connection.execute(self._sql("DELETE FROM {removed} WHERE store = %s"), (self._store,))
 
     @property
     def _known(self) -> sql.Composed:

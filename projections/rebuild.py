@@ -11,6 +11,7 @@ Nothing outside is touched: no dead letter is written twice, nobody is notified.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 
 import psycopg
 import structlog
@@ -19,7 +20,7 @@ from psycopg.rows import DictRow
 
 from infra.postgres import connect
 from infra.settings import Settings
-from projections import checkpoint
+from projections import checkpoint, handover
 from projections.attempt import UNDER_WAY, Attempt, Attempts, State, Wish, fingerprint
 from projections.beside import new_target, open_beside, switched_already
 from projections.compare import Comparison
@@ -267,7 +268,11 @@ async def _settle(settings: Settings, projection: Projection, connection: AsyncC
     for attempt in await attempts.all(projection.name):
         if attempt.counterpart is not None and await switched_already(settings, projection, attempt):
             state: State = "rolled_back" if attempt.state == "switched" else "switched"
-            await attempts.set(attempt.id, state=state, target=attempt.counterpart, counterpart=None)
+            async with connection.transaction():
+                await checkpoint.lock_all(connection, projection.name, projection.version)
+                kept = {"beside": str(attempt.target), "kept": attempt.counterpart}
+                await handover.exchange(connection, projection.name, projection.version, **kept)
+                await attempts.set(attempt.id, state=state, target=attempt.counterpart, counterpart=None)
 
 
 def _check_declaration(projection: Projection, attempt: Attempt) -> None:
@@ -291,7 +296,8 @@ async def _work(
         with translated(projection.name):
             async with open_job(settings, projection, connection, attempt, progress) as job:
                 comparison = await unless_stopped(settings, attempt, job, job.fill())
-                await attempts.set(attempt.id, state="ready", comparison=comparison)
+                kept = comparison if projection.personal is None else replace(comparison, sample=())
+                await attempts.set(attempt.id, state="ready", comparison=kept)  # an erasure would not find a sample
                 if attempt.switches:
                     await job.swap("switched")
     except Stopped as stopped:
@@ -299,6 +305,7 @@ async def _work(
             await _remove(settings, projection, attempts, attempt)
             raise Rejected(f"the rebuild of {projection.name} has been cancelled", code="rebuild_cancelled") from None
         await attempts.set(attempt.id, state="paused", wish=None)
+        return await attempts.get(attempt.id)
     except asyncio.CancelledError:
         await asyncio.shield(put_paused(settings, attempt))
         raise
@@ -306,10 +313,10 @@ async def _work(
         with suppress(Exception):
             await put_failed(settings, attempt, fault)
         raise
-    attempt = await attempts.get(attempt.id)
-    if attempt.state == "switched":
-        await _retire_older(settings, projection, attempts, attempt)
-    return attempt
+    done = await attempts.get(attempt.id)
+    if done.state == "switched":
+        await _retire_older(settings, projection, attempts, done)
+    return replace(done, comparison=comparison)
 
 
 async def _exchanged(

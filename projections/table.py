@@ -118,7 +118,11 @@ class Table:
 
     async def drop(self, connection: AsyncConnection[Any]) -> None:
         """Remove it and its table of ids."""
-        await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}, {}").format(self.identifier, self.seen))
+        async with connection.transaction():
+            if self._erasing is not None:
+                await self._erasing.prepare(connection)
+                await self._erasing.leave(connection)
+            await connection.execute(sql.SQL("DROP TABLE IF EXISTS {}, {}").format(self.identifier, self.seen))
 
     async def publish(self, connection: AsyncConnection[Any]) -> None:
         """Let the SQL view of the view's name show this table."""

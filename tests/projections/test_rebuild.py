@@ -8,12 +8,15 @@ from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 from psycopg import AsyncConnection, IsolationLevel
 from uuid6 import uuid7
 
 from infra.elastic import index_name, make_elastic
+from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.ranges import ranges_now
+from infra.kafka.records import Decoder
 from infra.postgres import connect
 from infra.settings import Settings, child_environment
 from projections import checkpoint, rebuild, swap
@@ -25,8 +28,10 @@ from projections.views import decisions_search, popularity, user_history
 from schemas.envelope import Meta
 from schemas.errors import Rejected
 from schemas.interactions import InteractionRecorded
+from schemas.profiles import UserErased
 
 from .conftest import Get, Running, StartProjector, eventually
+from .telling import Decided
 from .test_view_results import served
 
 Database = AsyncConnection[dict[str, Any]]
@@ -443,3 +448,25 @@ async def _retrace(settings: Settings, *arguments: str) -> tuple[int, Any]:
     told, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, orjson.loads(told) if told else None
+
+
+async def test_an_erasure_reaches_what_rests_and_what_is_kept(
+    settings: Settings, database: Database, decoder: Decoder, filled: Running
+) -> None:
+    """Somebody who was erased may be in no table that is only kept for going back."""
+    await rebuild.rebuild(settings, user_history.VIEW)
+    await rebuild.rebuild(settings, user_history.VIEW, switches=False)
+    tables = await column(database, LEFT.replace("WHERE", "WHERE relname !~ '_seen' AND relkind = 'r' AND"))
+    assert len(tables) == 2
+    async with AIOKafkaProducer(**aiokafka_options(settings.kafka)) as producer:
+        await Decided(settings, decoder, producer).append(UserErased(user_id="u1", reason="asked"))
+    query = "SELECT count(*) FROM {} WHERE user_id = 'u1'"
+    await eventually(lambda: _none(database, query.format("user_history")))
+    for table in tables:
+        assert await column(database, query.format(table)) == [0]
+    await rebuild.switch(settings, user_history.VIEW)
+    assert (await rebuild.verify(settings, user_history.VIEW)).equal
+
+
+async def _none(database: Database, query: str) -> bool:
+    return await column(database, query) == [0]
