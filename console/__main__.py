@@ -21,6 +21,7 @@ VERBS: Mapping[str, str] = {
     "explain": "console.explain:explain",
     "replay": "console.replay:replay",
     "projections": "console.projections:app",
+    "dead-letters": "console.dead_letters:app",
     "schemas": "console.schemas:schemas",
     "keys": "console.keys:app",
     "simulate": "console.simulate:simulate",

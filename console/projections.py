@@ -39,15 +39,21 @@ def list_all(output: OutputOption = "table") -> None:
     if output == "json":
         typer.echo(as_json([one.document() for one in found]))
         return
-    table = Table("name", "version", "store", "lag", "seconds", "state")
+    table = Table("name", "version", "store", "lag", "seconds", "parked", "state")
     causes: dict[str, list[str]] = {}
     for one in found:
-        table.add_row(one.name, str(one.version), one.store, f"{one.lag_events:,}", f"{one.lag_seconds:.1f}", one.state)
+        table.add_row(*_row(one))
         if one.cause:
             causes.setdefault(one.cause, []).append(one.name)
     console.print(table)
     for cause, names in causes.items():
         console.print(f"{', '.join(names)}: {cause}", markup=False)
+
+
+def _row(one: Overview) -> tuple[str, ...]:
+    aside = f"{one.parked.poison:,} + {one.parked.waiting:,}" if one.parked.poison else ""
+    lag = (f"{one.lag_events:,}", f"{one.lag_seconds:.1f}")
+    return one.name, str(one.version), one.store, *lag, aside, one.state
 
 
 @app.command()

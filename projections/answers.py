@@ -269,6 +269,14 @@ class PartitionLag(BaseModel):
     seconds: float
 
 
+class ParkedCount(BaseModel):
+    """What a read model could not take."""
+
+    poison: int
+    waiting: int = Field(description="events of the same keys behind them")
+    oldest_s: float
+
+
 class ProjectionStatus(BaseModel):
     """A read model and how it is doing."""
 
@@ -279,6 +287,7 @@ class ProjectionStatus(BaseModel):
     cause: str
     lag_events: int
     lag_seconds: float
+    parked: ParkedCount
     partitions: list[PartitionLag]
 
 

@@ -19,7 +19,18 @@ from infra.postgres import make_pool
 from infra.settings import Settings
 from projections.answers import Problem
 from projections.readmodels import ReadModels
-from projections.routes import access, audit, items, models, operations, people, records, schedules, search
+from projections.routes import (
+    access,
+    audit,
+    dead_letters,
+    items,
+    models,
+    operations,
+    people,
+    records,
+    schedules,
+    search,
+)
 from projections.runner import declared
 from projections.search.meaning import Meaning
 
@@ -30,6 +41,7 @@ ROUTES = (
     records.routes,  # before `audit`: /decisions/search is no decision
     audit.routes,
     operations.routes,
+    dead_letters.routes,
     access.routes,
     schedules.routes,
 )

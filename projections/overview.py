@@ -6,6 +6,8 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from projections import parked
+from projections.parked import Waiting
 from projections.view import Projection, View
 from projections.watch import Lag, LogEnds, reached_by
 
@@ -23,8 +25,9 @@ class Overview:
     Attributes:
         store: where it is kept.
         state: as its projector said last; `silent` when that is long ago, `absent` before its first start.
-        cause: why it is not running, for people.
+        cause: why it is not running, or what it could not take, for people.
         lags: by topic and partition.
+        parked: how much it has not been able to take.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Overview:
     state: str
     cause: str
     lags: tuple[Lag, ...]
+    parked: Waiting
 
     @property
     def lag_events(self) -> int:
@@ -54,6 +58,7 @@ class Overview:
             "cause": self.cause,
             "lag_events": self.lag_events,
             "lag_seconds": round(self.lag_seconds, 3),
+            "parked": asdict(self.parked),
             "partitions": [asdict(lag) for lag in self.lags],
         }
 
@@ -72,12 +77,15 @@ async def overview(connection: AsyncConnection[Any], ends: LogEnds, wanted: Iter
     said: dict[tuple[str, int], list[Any]] = {}
     async for row in rows:
         said.setdefault((row["view"], row["version"]), []).append(row)
+    aside = await parked.count(connection)
     found = []
     for projection in wanted:
         state, cause = _state(said.get((projection.name, projection.version), []))
+        waiting = aside.get((projection.name, projection.version), Waiting())
         lags = tuple(await ends.lags(await reached_by(connection, projection)))
         store = "postgres" if isinstance(projection, View) else "elasticsearch"
-        found.append(Overview(projection.name, projection.version, store, state, cause, lags))
+        cause = cause or waiting.note(projection.name)
+        found.append(Overview(projection.name, projection.version, store, state, cause, lags, waiting))
     return found
 
 

@@ -133,6 +133,15 @@ class Waiting:
     waiting: int = 0
     oldest_s: float = 0.0
 
+    def note(self, view: str) -> str:
+        """The same for people; empty when there is none."""
+        if not self.poison:
+            return ""
+        return (
+            f"{self.poison} events could not be taken and {self.waiting} wait behind them, the oldest for "
+            f"{self.oldest_s:.0f} s: `retrace dead-letters causes --view {view}`"
+        )
+
 
 async def prepare(connection: AsyncConnection[Any]) -> None:
     """Make the tables where they are missing, within the transaction of the caller."""

@@ -24,6 +24,7 @@ class Standing:
             `stopped` by a fault of its own until the next attempt, `stalled` when it should run and does not get on.
         cause: why, for people.
         attempts: how often it has stopped since it last ran.
+        note: what people should know though it runs.
     """
 
     def __init__(self, projection: Projection, health: Health) -> None:
@@ -31,6 +32,7 @@ class Standing:
         self.state: State = "starting"
         self.cause = "has not reached the log yet"
         self.attempts = 0
+        self.note = ""
         self._health = health
         self._again_at = 0.0
         self._resting: set[str] = set()
@@ -57,6 +59,12 @@ class Standing:
         if not self.stopped:
             self._say("waiting", str(fault))
 
+    def notes(self, note: str) -> None:
+        """It runs, and people should know this beside."""
+        self.note = note
+        if self.state == "running":
+            self._health.ok(self.projection.name, note)
+
     def stalls(self, cause: str) -> None:
         """It should be folding, and nothing moves."""
         if self.state == "running":
@@ -80,7 +88,7 @@ class Standing:
     def _say(self, state: State, cause: str) -> None:
         self.state, self.cause = state, cause
         if state == "running":
-            self._health.ok(self.projection.name)
+            self._health.ok(self.projection.name, self.note)
         else:
             self._health.failed(self.projection.name, f"{state}: {cause}")
 

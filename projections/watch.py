@@ -22,7 +22,7 @@ from infra.kafka.topics import physical
 from infra.postgres import connect
 from infra.settings import Settings
 from infra.telemetry import LAG
-from projections import checkpoint
+from projections import checkpoint, parked
 from projections.faults import translated
 from projections.reader import open_consumer
 from projections.standing import Standing, forget_gone, record
@@ -30,6 +30,8 @@ from projections.view import Projection, topics_of
 from schemas.errors import Unavailable
 from schemas.topics import TOPICS
 
+PARKED = Gauge("retrace_parked_events", "Events that a read model could not take, or that wait.", ["view", "role"])
+PARKED_SECONDS = Gauge("retrace_parked_seconds", "How long the oldest event that could not be taken waits.", ["view"])
 LAG_SECONDS = Gauge("retrace_lag_seconds", "Age of the oldest record not read yet.", ["consumer", "topic", "partition"])
 
 EVERY_S = 2.0
@@ -185,10 +187,22 @@ async def _watch(
     while True:
         with translated("projection_workers"):
             await record(connection, worker, standings)
+            await _tell_parked(connection, standings)
             for standing in standings:
                 _tell(standing, await ends.lags(await reached_by(connection, standing.projection)), movement)
         health.ok("log and checkpoints")
         await asyncio.sleep(EVERY_S)
+
+
+async def _tell_parked(connection: AsyncConnection[Any], standings: Sequence[Standing]) -> None:
+    aside = await parked.count(connection)
+    for standing in standings:
+        projection = standing.projection
+        waiting = aside.get((projection.name, projection.version), parked.Waiting())
+        PARKED.labels(projection.name, "poison").set(waiting.poison)
+        PARKED.labels(projection.name, "waiting").set(waiting.waiting)
+        PARKED_SECONDS.labels(projection.name).set(waiting.oldest_s)
+        standing.notes(waiting.note(projection.name))
 
 
 def _tell(standing: Standing, lags: Sequence[Lag], movement: Movement) -> None:

@@ -45,6 +45,9 @@ class FactWriter:
         except (KafkaError, OSError) as fault:
             await self._producer.stop()
             raise _away(self._settings, fault) from fault
+        except asyncio.CancelledError:
+            await self._producer.stop()
+            raise
         return self
 
     async def __aexit__(self, *exception: object) -> None:
