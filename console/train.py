@@ -50,20 +50,37 @@ def train(
 
 @dataclass(frozen=True)
 class Verification:
-    """What an earlier run said, beside what making it again gave; each a dataset, an artifact, metrics and rows."""
+    """What an earlier run said, beside what making it again gave; each a dataset, an artifact, metrics and rows.
+
+    Attributes:
+        erased_since: interactions that are left out now because their users have been erased since the run began.
+    """
 
     run_id: str
     recorded: dict[str, Any]
     rebuilt: dict[str, Any]
+    erased_since: int = 0
 
     @property
     def identical(self) -> bool:
         """Whether everything is the same."""
         return self.recorded == self.rebuilt
 
+    @property
+    def verdict(self) -> str:
+        """What is to be said of it, in a sentence."""
+        if self.identical:
+            return "[green]identical[/]"
+        if self.erased_since:
+            return (
+                f"[yellow]cannot be made again[/]: {self.erased_since:,} of its interactions are of people who have "
+                "been erased since, and are not used any more"
+            )
+        return "[red]NOT identical[/]"
+
     def table(self) -> Table:
         """Side by side."""
-        verdict = "[green]identical[/]" if self.identical else "[red]NOT identical[/]"
+        verdict = self.verdict
         table = Table("", "recorded", "made again", "same", title=f"run {self.run_id}: {verdict}", title_justify="left")
         for name, was in self.recorded.items():
             now = self.rebuilt.get(name)
@@ -94,8 +111,7 @@ async def verify_run(settings: Settings, run_id: str, story: Story) -> Verificat
 
         fitted = await fit_on_log(settings, decoder, run.ranges, run.algorithm, run.params, run.k, report)
         verification = _compared(run_id, run.outcome, fitted)
-        verdict = "identical" if verification.identical else "NOT identical"
-        step.outcome = f"{fitted.dataset.manifest.rows:,} rows, {verdict}"
+        step.outcome = f"{fitted.dataset.manifest.rows:,} rows, {verification.verdict}"
     return verification
 
 
@@ -103,7 +119,7 @@ def _compared(run_id: str, was: TrainingCompleted, now: Fitted) -> Verification:
     manifest = now.dataset.manifest
     rebuilt = _facts(manifest.sha256, manifest.rows, manifest.duplicates, digest(now.artifact), now.metrics)
     claimed = _facts(was.dataset_sha256, was.dataset_rows, was.duplicates, was.artifact_sha256, was.metrics)
-    return Verification(run_id, claimed, rebuilt)
+    return Verification(run_id, claimed, rebuilt, manifest.erased_since)
 
 
 def _facts(dataset: str, rows: int, duplicates: int, artifact: str, metrics: Any) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 The same ranges give the same rows and the same hash on any day and any machine: rows stand in log order, an id that
 a user's client sends again counts once, where it came first, and consent is read from the profiles as they stood at
-the stated offsets.
+the stated offsets. One thing is stronger: whoever has been erased by now is left out, whatever the ranges say, so a
+dataset of before an erasure cannot be made again.
 """
 
 import json
@@ -23,7 +24,7 @@ from infra.settings import Settings
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
-from schemas.profiles import ConsentGiven, ConsentWithdrawn
+from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
 
 INTERACTIONS, PROFILES = "interactions", "profiles"
 
@@ -41,7 +42,8 @@ COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
 }
 """What a row is, and what is hashed."""
 
-FORMAT = 1
+FORMAT = 2
+"""1 knew of no erasures."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Manifest:
         silent: interactions left out for their kind.
         withdrawn_users: users with no consent to training at the end of the profiles' ranges.
         withdrawn: interactions left out because of them.
+        erasures: the part of `profiles` that was looked through for erasures: all there was.
+        erased_users: users who have been erased.
+        erased: interactions left out because of them.
+        erased_since: how many of these would have been there before: their users were erased after the profiles'
+            ranges end.
         sha256: over the content, see `inference.content`.
         format: of this manifest.
     """
@@ -69,6 +76,10 @@ class Manifest:
     silent: int
     withdrawn_users: int
     withdrawn: int
+    erasures: tuple[OffsetRange, ...]
+    erased_users: int
+    erased: int
+    erased_since: int
     sha256: str
     format: int = FORMAT
 
@@ -131,8 +142,7 @@ async def build(
     profiles = [part for part in ordered if part.topic == PROFILES]
     if any(part.first for part in profiles):
         raise Invalid("consent is a fold from the first event: the ranges of profiles must begin at offset 0")
-    withdrawn = await _withdrawn(settings, decoder, profiles)
-    sieve = Sieve(withdrawn)
+    sieve = Sieve(await _withdrawn(settings, decoder, profiles), await _erasures(settings, decoder, profiles))
     wanted = [part for part in ordered if part.topic == INTERACTIONS]
     async for tables in replay(settings, decoder, wanted, types={InteractionRecorded.AVRO}, report=report):
         for table in tables.values():
@@ -154,15 +164,51 @@ async def _withdrawn(settings: Settings, decoder: Decoder, ranges: Sequence[Offs
     return {user for user, given in last.items() if not given}
 
 
+@dataclass(frozen=True)
+class Erasures:
+    """Who has been erased by now.
+
+    Attributes:
+        ranges: the part of `profiles` that says so.
+        users: everybody.
+        since: those whose erasure the dataset's own ranges do not hold.
+    """
+
+    ranges: tuple[OffsetRange, ...] = ()
+    users: frozenset[str] = frozenset()
+    since: frozenset[str] = frozenset()
+
+
+NO_ERASURES = Erasures()
+
+
+async def _erasures(settings: Settings, decoder: Decoder, profiles: Sequence[OffsetRange]) -> Erasures:
+    ranges = tuple(ordered_ranges(await ranges_now(settings, {PROFILES})))
+    ends = {part.partition: part.end for part in profiles}
+    users: set[str] = set()
+    since: set[str] = set()
+    async for tables in replay(settings, decoder, ranges, types={UserErased.AVRO}):
+        for table in tables.values():
+            for user_id, partition, offset in table.select("user_id", "_partition", "_offset").iter_rows():
+                users.add(user_id)
+                if offset >= ends.get(partition, 0):
+                    since.add(user_id)
+    return Erasures(ranges, frozenset(users), frozenset(since))
+
+
 class Sieve:
     """Lets through what belongs into a dataset, and counts the rest.
 
     Args:
         withdrawn: users who are left out.
+        erasures: users who are left out as well.
     """
 
-    def __init__(self, withdrawn: Collection[str]) -> None:
-        self._withdrawn = sorted(withdrawn)
+    def __init__(self, withdrawn: Collection[str], erasures: Erasures = NO_ERASURES) -> None:
+        self._withdrawn = sorted(set(withdrawn) - erasures.users)
+        self._erasures = erasures
+        self._gone, self._gone_since = sorted(erasures.users), sorted(erasures.since)
+        self._erased = self._erased_since = 0
         self._seen: set[tuple[str, str]] = set()
         self._schema_ids: set[int] = set()
         self._kept: list[pl.DataFrame] = []
@@ -176,8 +222,11 @@ class Sieve:
         self._duplicates += len(table) - len(first)
         spoken = first.filter(~pl.col("kind").is_in(sorted(SILENT_KINDS)))
         self._silent += len(first) - len(spoken)
-        allowed = spoken.filter(~pl.col("user_id").is_in(self._withdrawn))
-        self._refused += len(spoken) - len(allowed)
+        there = spoken.filter(~pl.col("user_id").is_in(self._gone))
+        self._erased += len(spoken) - len(there)
+        self._erased_since += len(spoken.filter(pl.col("user_id").is_in(self._gone_since)))
+        allowed = there.filter(~pl.col("user_id").is_in(self._withdrawn))
+        self._refused += len(there) - len(allowed)
         rows = allowed.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
         self._hash.update(rows)
         self._kept.append(rows)
@@ -193,6 +242,10 @@ class Sieve:
             silent=self._silent,
             withdrawn_users=len(self._withdrawn),
             withdrawn=self._refused,
+            erasures=self._erasures.ranges,
+            erased_users=len(self._gone),
+            erased=self._erased,
+            erased_since=self._erased_since,
             sha256=self._hash.hexdigest(),
         )
         rows = pl.concat(self._kept) if self._kept else pl.DataFrame(schema=dict(COLUMNS))

@@ -21,6 +21,7 @@ from inference.scorer import OnnxScorer
 from inference.store import ArtifactStore
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
+from infra.personal.files import erased
 from infra.postgres import connect
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed
@@ -79,10 +80,13 @@ async def explain(settings: Settings, decoder: Decoder, decision_id: str) -> Exp
 
     Raises:
         NotFound: the log has no such decision.
+        Gone: whom it was for has been erased: nobody is told any more what they were shown, and why.
         Unavailable: brokers, registry or artifact store do not answer.
     """
     log = Log(settings, decoder)
     decision, position = await find(settings, log, decision_id)
+    if await log.erased(decision.user_id):
+        raise erased(decision.user_id)
     try:
         remade = await _remake(settings, log, decision)
     except Problem as problem:

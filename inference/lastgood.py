@@ -1,12 +1,15 @@
 """The last answer that a model made for each user, kept in memory for the time when none can."""
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Set
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from inference.interactions import Float32Array, Int32Array
 from inference.reads import User
-from inference.routing import Route
+
+if TYPE_CHECKING:
+    from inference.routing import Route
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,7 +25,7 @@ class Good:
     """
 
     decision_id: str
-    route: Route
+    route: "Route"
     user: User
     item_ids: Int32Array
     scores: Float32Array
@@ -42,7 +45,7 @@ class LastGood:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._answers: OrderedDict[Hashable, Good] = OrderedDict()
+        self._answers: OrderedDict[tuple[str, str], Good] = OrderedDict()
 
     def put(self, model: str, user_id: str, answer: Good) -> None:
         """Keep an answer."""
@@ -57,6 +60,15 @@ class LastGood:
         if found is not None:
             self._answers.move_to_end((model, user_id))
         return found
+
+    def users(self) -> set[str]:
+        """Whose answers are kept."""
+        return {user_id for _, user_id in self._answers}
+
+    def forget_all(self, users: Set[str]) -> None:
+        """Drop the answers of these users, of all models."""
+        for key in [key for key in self._answers if key[1] in users]:
+            del self._answers[key]
 
     def forget(self, model: str, user_id: str) -> None:
         """Drop a user's answer: it was made with a consent that has been withdrawn."""

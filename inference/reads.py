@@ -1,7 +1,7 @@
 """What serving reads of the read models: one statement each, so that rows and checkpoints are of one snapshot."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, LiteralString, Self
@@ -30,6 +30,7 @@ SELECT ARRAY(SELECT item_id FROM user_history WHERE user_id = %(user)s AND kind 
              ORDER BY occurred_at DESC, "offset" DESC LIMIT %(rows)s),
        (SELECT json_build_array(to_json(hidden_categories), personalisation, training)
           FROM user_profile WHERE user_id = %(user)s),
+       EXISTS (SELECT FROM erased_people WHERE user_id = %(user)s),
 """ + CHECKPOINTS.format("partition = %(partition)s AND view IN ('user_history', 'user_profile')")
 
 CATALOGUE: LiteralString = """
@@ -44,7 +45,17 @@ LIVE: LiteralString = """
 SELECT (SELECT json_agg(json_build_array(model, version, artifact_sha256, deployment_id)) FROM live_models),
 """ + CHECKPOINTS.format("view = 'live_models'")
 
-MARKS: LiteralString = "SELECT " + CHECKPOINTS.format("view IN ('catalogue', 'popularity', 'live_models')")
+MARKS: LiteralString = "SELECT " + CHECKPOINTS.format(
+    "view IN ('catalogue', 'popularity', 'live_models', 'user_profile')"
+)
+
+ERASED: LiteralString = """
+SELECT ARRAY(SELECT user_id FROM erased_people),
+""" + CHECKPOINTS.format("view = 'user_profile'")
+
+REFUSING: LiteralString = """
+SELECT ARRAY(SELECT user_id FROM user_profile WHERE user_id = ANY(%(users)s) AND NOT personalisation)
+"""
 
 
 NOBODY = Profile()
@@ -59,12 +70,22 @@ class User:
         profile: what the user allows and refuses.
         registered: whether there is a profile.
         positions: how far history and profile had been folded; empty when they could not be read.
+        erased: whether the user has been erased.
     """
 
     history: tuple[str, ...] = ()
     profile: Profile = NOBODY
     registered: bool = False
     positions: tuple[AsOf, ...] = ()
+    erased: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Who has been erased."""
+
+    people: frozenset[str]
+    positions: tuple[AsOf, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +153,20 @@ class ReadModels:
             "rows": HISTORY_ROWS,
             "partition": partition_of(user_id, self._partitions),
         }
-        newest_first, row, marks = await self._read(USER, values, self._timeout_s)
+        newest_first, row, erased, marks = await self._read(USER, values, self._timeout_s)
         profile = Profile(frozenset(row[0] or ()), row[1], row[2]) if row else Profile()
         history = tuple(reversed(newest_first)) if profile.personalisation else ()
-        return User(history, profile, row is not None, positions(marks))
+        return User(history, profile, row is not None, positions(marks), erased)
+
+    async def erased(self) -> Erased:
+        """Everybody who has been erased."""
+        people, marks = await self._read(ERASED)
+        return Erased(frozenset(people), positions(marks))
+
+    async def refusing(self, users: Collection[str]) -> set[str]:
+        """Those of these users who do not consent to personalisation."""
+        (found,) = await self._read(REFUSING, {"users": list(users)})
+        return set(found)
 
     async def catalogue(self) -> Catalogue:
         """Every item."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from inference.dataset import INTERACTIONS, PROFILES
 from inference.inputs import Interaction, Item, Profile, evolve_item, evolve_profile, history
+from infra.kafka.partitioner import partition_of
+from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.kafka.replay import recorded, replay
 from infra.settings import Settings
@@ -14,6 +16,7 @@ from schemas.contracts import contracts
 from schemas.decisions import AsOf, RecommendationServed
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
+from schemas.profiles import UserErased
 
 CATALOG = "catalog"
 
@@ -75,6 +78,13 @@ class Log:
             )
         ]
         return Known(history(rows, profile), profile)
+
+    async def erased(self, user_id: str) -> bool:
+        """Whether the user has been erased by now, whatever was known when a decision was made."""
+        ranges = await ranges_now(self._settings, {PROFILES})
+        own = [part for part in ranges if part.partition == partition_of(user_id, len(ranges))]
+        found = recorded(self._settings, self._decoder, own, keys=[user_id])
+        return any([isinstance(one.event, UserErased) async for one in found])
 
     async def shelf(self, decision: RecommendationServed, items: Collection[str]) -> Shelf:
         """What the catalogue said about these items."""

@@ -16,6 +16,7 @@ from inference.reads import ReadModels, User
 from inference.routing import Route, Routing, World
 from inference.scoring import Scoring
 from inference.triton.repository import triton_name
+from infra.personal.files import erased
 from schemas.decisions import AsOf
 from schemas.errors import Problem, Unavailable
 
@@ -122,8 +123,12 @@ class Recommender:
 
         Args:
             decision_id: of this decision, under which a model's answer is kept for later.
+
+        Raises:
+            Gone: the user has been erased.
         """
         world = self._routing.world
+        self._refuse_erased(user_id, user_id in world.erased)
         good = self._last_good.get(model, user_id)
         try:
             user = await self._reads.user(user_id)
@@ -131,10 +136,16 @@ class Recommender:
             user = good.user if good else User()
             offer: Offer | Refusal = Refusal("history_unavailable", is_trouble=True)
         else:
+            self._refuse_erased(user_id, user.erased)
             offer = await self._ask(user_id, model, user, world.route(model), decision_id)
         outcome = _choose(offer, user, good, world, limit)
         ANSWERS.labels(outcome.source, outcome.offer.reason or "").inc()
         return outcome
+
+    def _refuse_erased(self, user_id: str, is_erased: bool) -> None:
+        if is_erased:
+            self._last_good.forget_all({user_id})
+            raise erased(user_id)
 
     async def _ask(
         self, user_id: str, model: str, user: User, route: Route | None, decision_id: str

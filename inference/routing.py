@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 
 from inference.artifact import Metadata
 from inference.candidates import popular
+from inference.lastgood import LastGood
 from inference.reads import Catalogue, Live, ReadModels
 from infra.health import Health
 from schemas.decisions import AsOf
@@ -62,6 +63,8 @@ class World:
         catalogue: facts about items.
         popular: items by how often they were met, most first.
         counted: how far interactions had been folded for `popular`.
+        erased: people who are not answered any more.
+        told: how far profiles had been folded for `erased`.
     """
 
     routes: Mapping[str, Route] = field(default_factory=dict)
@@ -69,6 +72,8 @@ class World:
     catalogue: Catalogue = EMPTY
     popular: tuple[tuple[str, float], ...] = ()
     counted: tuple[AsOf, ...] = ()
+    erased: frozenset[str] = frozenset()
+    told: tuple[AsOf, ...] = ()
 
     def route(self, model: str) -> Route | None:
         """Where a request goes; None when no version of the model serves. An experiment would choose here, by user."""
@@ -82,13 +87,15 @@ class Routing:
         reads: the read models.
         prepare: makes ready for a version and answers its artifact's metadata; raises a Problem when it cannot.
         poll_s: how often to look.
+        last_good: forgets who is erased, or withdraws consent to personalisation.
     """
 
-    def __init__(self, reads: ReadModels, prepare: Prepare, *, poll_s: float) -> None:
+    def __init__(self, reads: ReadModels, prepare: Prepare, *, poll_s: float, last_good: LastGood) -> None:
         self.world = World()
         self._reads = reads
         self._prepare = prepare
         self._poll_s = poll_s
+        self._last_good = last_good
         self._not_before: dict[str, float] = {}
 
     async def run(self, health: Health) -> None:
@@ -116,8 +123,18 @@ class Routing:
             async with self._spared("popularity", MIN_POPULARITY_S):
                 found = await self._reads.popularity()
                 self.world = replace(self.world, popular=tuple(popular(found.counts)), counted=found.positions)
+        if self._due("user_profile", marks, self.world.told):
+            async with self._spared("user_profile"):
+                await self._forget()
         if self._due("live_models", marks, self.world.routed):
             await self._reroute()
+
+    async def _forget(self) -> None:
+        """Keep no answers for people who are erased or do not consent: those for bad times would use their history."""
+        found = await self._reads.erased()
+        kept = self._last_good.users()
+        self._last_good.forget_all((found.people & kept) | await self._reads.refusing(kept - found.people))
+        self.world = replace(self.world, erased=found.people, told=found.positions)
 
     async def _reroute(self) -> None:
         """Take the live versions; a route changes only when the artifact's metadata is here."""

@@ -121,7 +121,8 @@ async def _running(settings: Settings, health: Health) -> AsyncIterator[Parts]:
             await scoring.warm(triton_name(live.model, live.version), metadata)
             return metadata
 
-        routing = Routing(reads, prepare, poll_s=options.poll_ms / 1000)
+        last_good = LastGood(options.last_good)
+        routing = Routing(reads, prepare, poll_s=options.poll_ms / 1000, last_good=last_good)
         recorder = Recorder(options.queue_size, options.queue_full)
         with suppress(Problem):
             await routing.refresh()
@@ -129,7 +130,7 @@ async def _running(settings: Settings, health: Health) -> AsyncIterator[Parts]:
         telling = _watched("health", _tell(scoring, health), health)
         recording = _watched("recording", record(settings, recorder, health), health)
         try:
-            yield Parts(settings, routing, Recommender(reads, routing, scoring, LastGood(options.last_good)), recorder)
+            yield Parts(settings, routing, Recommender(reads, routing, scoring, last_good), recorder)
         finally:
             following.cancel()
             telling.cancel()

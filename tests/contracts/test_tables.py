@@ -15,6 +15,7 @@ from psycopg import AsyncConnection, sql
 import inference.explain
 from commands.api.outcomes import Outcomes
 from commands.api.status import Status
+from commands.eraser.readmodels import ReadModels as Forgetting
 from inference.placement import Version
 from inference.reads import ReadModels
 from inference.registered import registry_says
@@ -23,6 +24,7 @@ from infra.kafka.partitioner import partition_of
 from infra.postgres import connect, make_pool
 from infra.settings import Settings
 from projections import runner
+from schemas.position import Position
 
 FOLDER = Path(__file__).parent / "tables"
 COMMAND = UUID("0f2d9b1c-0000-5000-8000-000000000001")
@@ -46,7 +48,16 @@ async def serving(settings: Settings) -> None:
         assert (await reads.catalogue()).titles == {"x": "x"}
         assert (await reads.popularity()).counts == {"x": 1}
         assert (await reads.live()).versions["x"].version == 1
-        assert set(await reads.marks()) == {"catalogue", "popularity", "live_models"}
+        assert set(await reads.marks()) == {"catalogue", "popularity", "live_models", "user_profile"}
+        assert user.erased
+        assert (await reads.erased()).people == {"x"}
+        assert await reads.refusing(["x"]) == set()
+
+
+async def eraser(settings: Settings) -> None:
+    position = Position("t", partition_of("x", settings.kafka.partitions), 0)
+    async with make_pool(settings, "test") as pool:
+        assert await Forgetting(pool).forgotten("x", position) == {}
 
 
 async def deployer(settings: Settings) -> None:
@@ -72,6 +83,7 @@ READERS: Mapping[str, Callable[[Settings], Awaitable[None]]] = {
     "deployer": deployer,
     "console": console,
     "commands": commands,
+    "eraser": eraser,
 }
 
 

@@ -76,3 +76,12 @@ def test_last_good_keeps_the_users_seen_last() -> None:
     assert kept.get("films", "a") is GOOD
     kept.forget("films", "a")
     assert kept.get("films", "a") is None
+
+
+def test_last_good_forgets_people_with_all_their_models() -> None:
+    """Whoever is erased was perhaps answered by several."""
+    kept = LastGood(9)
+    for model, user in (("films", "a"), ("books", "a"), ("films", "b")):
+        kept.put(model, user, GOOD)
+    kept.forget_all({"a", "nobody"})
+    assert kept.users() == {"b"}

@@ -10,7 +10,7 @@ import pytest
 from infra.settings import Settings
 from infra.stack.stack import Stack
 from schemas.catalog import RetireItem
-from schemas.profiles import ChangePreferences, RegisterUser, WithdrawConsent
+from schemas.profiles import ChangePreferences, EraseUser, RegisterUser, WithdrawConsent
 
 from .logreader import read_topic
 from .town import DATA, Town, eventually, open_town
@@ -151,6 +151,43 @@ async def test_answers_while_postgres_is_frozen(town: Town, stack: Stack) -> Non
     finally:
         stack.resume("postgres")
     await town.answers(USER, by_model, 30)
+
+
+async def test_who_withdraws_consent_is_not_given_an_old_personal_answer(town: Town, stack: Stack) -> None:
+    """The answers kept for bad times were made from a history that may not be used any more."""
+    await town.recommend(USER)
+    await town.send(RegisterUser(user_id=USER))
+    await town.send(WithdrawConsent(user_id=USER, purpose="personalisation"))
+    withdrawn = "SELECT 1 AS yes FROM user_profile WHERE user_id = %s AND NOT personalisation"
+    await eventually(lambda: town.row(withdrawn, USER))
+    await asyncio.sleep(1)  # nobody asks in between; serving looks by itself
+    stack.pause("postgres")
+    try:
+        away = await town.recommend(USER)
+        assert (away["source"], away["fallback_reason"]) == ("popular", "history_unavailable")
+    finally:
+        stack.resume("postgres")
+
+
+async def test_the_erased_are_told_so(town: Town, stack: Stack) -> None:
+    """410, on no record; also from memory, while PostgreSQL is away."""
+    await town.recommend(USER)
+    await town.send(EraseUser(user_id=USER, reason="asked"))
+    url = f"{town.settings.serving.url}/users/{USER}/recommendations"
+
+    async def refused() -> bool:
+        async with town.http.get(url) as response:
+            return response.status == 410 and (await response.json())["code"] == "erased_user"
+
+    await eventually(lambda: refused())
+    before = len(await read_topic(town.settings, "decisions"))
+    await asyncio.sleep(1)
+    stack.pause("postgres")
+    try:
+        assert await refused()
+    finally:
+        stack.resume("postgres")
+    assert len(await read_topic(town.settings, "decisions")) == before
 
 
 async def test_every_answer_is_on_record(town: Town) -> None:
