@@ -27,6 +27,7 @@ class Sizes:
         few: events for those that would take minutes for `log`; the figure is a rate.
         ratings: of MovieLens, for the recommender.
         fresh: interactions whose effect is waited for.
+        rebuild: events in the log that a read model is rebuilt from.
     """
 
     runs: int
@@ -38,12 +39,22 @@ class Sizes:
     few: int = 10_000
     ratings: int = 100_000
     fresh: int = 20
+    rebuild: int = 1_000_000
 
 
 def quick(runs: int) -> Sizes:
     """Enough to see that it works; the figures are rough."""
     return Sizes(
-        runs=runs, load_s=4, closed_s=2, ingest=30_000, log=40_000, items=3_000, few=3_000, ratings=20_000, fresh=5
+        runs=runs,
+        load_s=4,
+        closed_s=2,
+        ingest=30_000,
+        log=40_000,
+        items=3_000,
+        few=3_000,
+        ratings=20_000,
+        fresh=5,
+        rebuild=40_000,
     )
 
 

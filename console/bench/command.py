@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,7 @@ def bench(
     sections: Annotated[list[str] | None, typer.Argument(help="what to measure; default everything")] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="of everything; default 3, or 1 with --quick")] = None,
     rough: Annotated[bool, typer.Option("--quick", help="small amounts: does it work at all? Under 3 minutes")] = False,
+    events: Annotated[int | None, typer.Option(min=1, help="in the log of the section `rebuild`")] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="what is printed at the end")] = Output.table,
     data_dir: Annotated[
         Path | None,
@@ -56,6 +58,7 @@ def bench(
     folder = data_dir or settings.data_dir.with_name(f"{settings.data_dir.name}-bench")
     with own_stack(folder, screen) as stack:
         sizes = quick(runs or 1) if rough else Sizes(runs=runs or 3)
+        sizes = sizes if events is None else replace(sizes, rebuild=events)
         work = Bench(stack, sizes, screen, importlib.util.find_spec("eventsourcing") is not None)
         figures, whole = measure(work, chosen, provide)
     if output is Output.json:
