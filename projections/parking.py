@@ -18,6 +18,7 @@ from schemas.contracts import contracts
 from schemas.envelope import Recorded
 from schemas.errors import Problem
 from schemas.position import Position
+from schemas.profiles import UserErased
 from schemas.upcast import UPCASTERS
 
 UNREADABLE = "unreadable"
@@ -49,21 +50,20 @@ class Parking:
     Args:
         known: what stands aside and what is left out already, where the fold begins.
         told: is told of each new poison event before it is kept.
+
+    Attributes:
+        keys: whose events wait.
     """
 
     def __init__(self, projection: Projection, known: Known, told: Told) -> None:
         self._projection = projection
         self._types = {event.AVRO for event in projection.reads}
-        self._keys = set(known.keys)
+        self._reads = tuple(event for event in projection.reads if event is not UserErased)
+        self.keys = known.keys
         self._skipped = known.skipped
         self._told = told
         self._poison: dict[Position, Parked] = {}
         self._heard: set[Position] = set()
-
-    @property
-    def keys(self) -> frozenset[str]:
-        """Whose events wait."""
-        return frozenset(self._keys)
 
     async def take(self, batch: Batch, apply: Apply) -> None:
         """Bring a batch into the read model, with everything aside that has to be.
@@ -91,14 +91,14 @@ class Parking:
         yield batch
 
     def _is_followed(self, batch: Batch, one: Unread) -> bool:
-        if one.raw.key in self._keys:
+        if one.raw.key in self.keys:
             return False  # all of the key waits anyway
         places = batch.of_keys([one.raw.key]).held.places()
         return any(partition == one.raw.partition and offset > one.raw.offset for partition, offset in places)
 
     async def _bring(self, batch: Batch, apply: Apply) -> None:
         held = self.keys
-        free = batch.without_keys(held)
+        free = self._free(batch, held)
         aside = self._aside(batch, held)
         for event in aside:
             if event.role == "poison":
@@ -108,20 +108,39 @@ class Parking:
         except Unfit as fault:
             await self._isolate(batch, free, fault, apply)
             return
-        self._keys.update(event.key for event in aside)
+        self.keys |= {event.key for event in aside}
+        for event in aside:
+            self._poison.pop(event.position, None)
+            self._heard.discard(event.position)
+
+    def _free(self, batch: Batch, held: Collection[str]) -> Batch:
+        """What of a batch is folded: the events of other keys, and erasures.
+
+        An erasure waits for nobody. It holds whatever comes before or after it, so no order is broken.
+        """
+        if not held:
+            return batch
+        waiting = batch.of_keys(held)
+        erasures = {one.position for one in waiting.recorded((UserErased,))} - self._poison.keys()
+        if not erasures:
+            return batch.without_keys(held)
+        passing = {(position.partition, position.offset) for position in erasures}
+        return batch.without_places([place for place in waiting.held.places() if place not in passing])
 
     def _aside(self, batch: Batch, held: Collection[str]) -> list[Parked]:
         """What of a batch is to be kept aside while the events of these keys wait."""
+        if not held and not batch.unread:
+            return []
         rows = {
             event.position: Parked(event.position, event.meta.subject)
-            for event in batch.of_keys(held).recorded(self._projection.reads)
+            for event in batch.of_keys(held).recorded(self._reads)
         }
+        rows |= {position: event for position, event in self._poison.items() if _holds(batch, position)}
         keys = set(held)
         for one in batch.unread:
             if self._concerns(one):
                 rows[one.raw.position] = _unread(one, waits=one.raw.key in keys)
                 keys.add(one.raw.key)
-        rows |= {position: event for position, event in self._poison.items() if position in rows}
         return [rows[position] for position in sorted(rows)]
 
     async def _isolate(self, batch: Batch, free: Batch, fault: Unfit, apply: Apply) -> None:
@@ -130,11 +149,11 @@ class Parking:
             for half in batch.halves():
                 await self._bring(half, apply)
             return
-        found = free.recorded(self._projection.reads)
+        found = free.recorded((*self._reads, UserErased))
         if not found:
             raise Broken(f"{self._projection.name} cannot take even an empty batch: {fault}") from fault
         self._poison[found[0].position] = poison(found[0], fault)
-        self._keys.add(found[0].meta.subject)
+        self.keys |= {found[0].meta.subject}
         await self._bring(batch, apply)
 
     async def _tell(self, event: Parked, batch: Batch) -> None:
@@ -181,6 +200,11 @@ def _texts(value: Any) -> list[str]:
             return sorted((text for one in value for text in _texts(one)), key=len, reverse=True)
         case _:
             return []
+
+
+def _holds(batch: Batch, position: Position) -> bool:
+    first, end = batch.first.get(position.partition), batch.ends.get(position.partition)
+    return first is not None and end is not None and first <= position.offset < end
 
 
 def _exact(batch: Batch, position: Position) -> Raw | None:
