@@ -115,9 +115,12 @@ def rollback(name: Name, output: OutputOption = "table") -> None:
 
 
 def retire(name: Name, output: OutputOption = "table") -> None:
-    """Remove what a rebuild has kept for going back."""
-    attempt = asyncio.run(bluegreen.retire(Settings(), named(name)))
-    _show(attempt, output, f"nothing older of {name} is kept any more")
+    """Remove what a rebuild has kept for going back, and earlier versions of the read model."""
+    gone = asyncio.run(bluegreen.retire(Settings(), named(name)))
+    if output == "json":
+        typer.echo(as_json(gone))
+    else:
+        console.print(f"removed: {', '.join(gone)}", markup=False)
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (rebuild, rebuilds, pause, resume, cancel, switch, rollback, retire)

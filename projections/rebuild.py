@@ -9,31 +9,26 @@ Nothing outside is touched: no dead letter is written twice, nobody is notified.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from infra.postgres import connect
 from infra.settings import Settings
-from projections import checkpoint, handover
-from projections.attempt import UNDER_WAY, Attempt, Attempts, State, Wish, fingerprint
-from projections.beside import new_target, open_beside, switched_already
+from projections.attempt import UNDER_WAY, Attempt, Attempts, State, fingerprint
+from projections.beside import new_target, open_beside
+from projections.claim import alone, opened, stopped
 from projections.compare import Comparison
 from projections.faults import translated
 from projections.job import Stopped, checkpoints, open_job, put_failed, put_paused, unless_stopped
+from projections.older import remove_older
 from projections.refill import Progress, Silent
 from projections.view import Projection
-from schemas.errors import Problem, Rejected, TimedOut
+from schemas.errors import Problem, Rejected
 
 __all__ = ["Progress", "Silent", "cancel", "pause", "rebuild", "resume", "retire", "rollback", "switch", "verify"]
-
-STOPS_WITHIN_S = 60
-"""How long the process of a rebuild may take to see that it is to stop."""
 
 log = structlog.get_logger()
 
@@ -63,7 +58,7 @@ async def rebuild(
         Rejected: another rebuild or verification of it is under way, or it has never been filled.
         Unavailable: a server is away; the rebuild is `failed` and can be resumed.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         await checkpoints(connection, projection)
         attempt = await attempts.add(projection, "rebuild", rate=rate, switches=switches, requested_by=requested_by)
@@ -79,7 +74,7 @@ async def start(
     Raises:
         Rejected: as `rebuild`.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         await checkpoints(connection, projection)
         attempt = await attempts.add(projection, "rebuild", rate=rate, switches=switches, requested_by=requested_by)
@@ -99,7 +94,7 @@ async def resume(
         Rejected: there is none, it is running or ready, or the declaration has changed since it began.
         Unavailable: as `rebuild`.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         attempt = await attempts.under_way(projection.name)
         if attempt is None:
@@ -117,7 +112,7 @@ async def verify(settings: Settings, projection: Projection, progress: Progress 
     Raises:
         Rejected, Unavailable: as `rebuild`; nothing is left.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         await checkpoints(connection, projection)
         for left in await attempts.all(projection.name):
@@ -140,12 +135,12 @@ async def pause(settings: Settings, projection: Projection) -> Attempt:
     Raises:
         Rejected: none is running.
     """
-    async with await _opened(settings) as connection:
+    async with await opened(settings) as connection:
         attempts = Attempts(connection)
         attempt = await attempts.under_way(projection.name)
         if attempt is None or attempt.state != "running":
             raise Rejected(f"no rebuild of {projection.name} is running", code="no_rebuild_running")
-        async with _stopped(settings, projection, connection, attempt, "pause"):
+        async with stopped(settings, projection, connection, attempt, "pause"):
             attempt = await attempts.get(attempt.id)
             if attempt.state == "running":  # its process was killed
                 await attempts.set(attempt.id, state="paused", wish=None)
@@ -158,12 +153,12 @@ async def cancel(settings: Settings, projection: Projection) -> None:
     Raises:
         Rejected: none is under way.
     """
-    async with await _opened(settings) as connection:
+    async with await opened(settings) as connection:
         attempts = Attempts(connection)
         attempt = await attempts.under_way(projection.name)
         if attempt is None:
             raise Rejected(f"no rebuild of {projection.name} is under way", code="no_rebuild")
-        async with _stopped(settings, projection, connection, attempt, "cancel"):
+        async with stopped(settings, projection, connection, attempt, "cancel"):
             left = await attempts.under_way(projection.name)
             if left is not None and left.id == attempt.id:
                 await _remove(settings, projection, attempts, left)
@@ -178,7 +173,7 @@ async def switch(settings: Settings, projection: Projection, progress: Progress 
         Rejected: none is ready.
         Unavailable: somebody reads the live one for too long, or a server is away; nothing has changed.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         ready, before = await attempts.under_way(projection.name), await attempts.done(projection.name)
         attempt = ready or before
@@ -194,85 +189,30 @@ async def rollback(settings: Settings, projection: Projection, progress: Progres
         Rejected: none is kept.
         Unavailable: as `switch`.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempt = await Attempts(connection).done(projection.name)
         if attempt is None or attempt.state != "switched":
             raise Rejected(f"no older table or index of {projection.name} is kept", code="nothing_kept")
         return await _exchanged(settings, projection, connection, attempt, "rolled_back", progress)
 
 
-async def retire(settings: Settings, projection: Projection) -> Attempt:
-    """Remove what is kept for going back.
+async def retire(settings: Settings, projection: Projection) -> list[str]:
+    """Remove what is kept for going back, and earlier versions; answers the names of what is gone.
 
     Raises:
         Rejected: nothing is kept.
     """
-    async with _alone(settings, projection) as connection:
+    async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         attempt = await attempts.done(projection.name)
-        if attempt is None:
+        with translated(projection.name):
+            gone = await remove_older(settings, projection, connection)
+        if attempt is not None:
+            await _retire(settings, projection, attempts, attempt)
+            gone.append(str(attempt.target))
+        if not gone:
             raise Rejected(f"no older table or index of {projection.name} is kept", code="nothing_kept")
-        await _retire(settings, projection, attempts, attempt)
-        return await attempts.get(attempt.id)
-
-
-async def _opened(settings: Settings) -> AsyncConnection[DictRow]:
-    connection = await connect(settings, "rebuild")
-    try:
-        await checkpoint.prepare(connection, settings.postgres.db_schema)
-        await Attempts(connection).prepare()
-    except BaseException:
-        await connection.close()
-        raise
-    return connection
-
-
-@asynccontextmanager
-async def _alone(settings: Settings, projection: Projection) -> AsyncIterator[AsyncConnection[DictRow]]:
-    """A connection whose holder alone works on rebuilds of a read model.
-
-    Raises:
-        Rejected: somebody else does.
-    """
-    async with await _opened(settings) as connection:
-        rows = await connection.execute(f"SELECT pg_try_advisory_lock({LOCK}) AS mine", (projection.name,))
-        row = await rows.fetchone()
-        if row is None or not row["mine"]:
-            raise Rejected(f"{projection.name} is being rebuilt or verified by another process", code="rebuild_running")
-        await _settle(settings, projection, connection)
-        yield connection
-
-
-LOCK = "hashtext(%s), hashtext(current_schema())"
-"""Key of the advisory lock of a read model; it ends with the process that holds it."""
-
-
-@asynccontextmanager
-async def _stopped(
-    settings: Settings, projection: Projection, connection: AsyncConnection[DictRow], attempt: Attempt, wish: Wish
-) -> AsyncIterator[None]:
-    """Wait until the process of a rebuild has stopped; nobody begins to work on it meanwhile."""
-    await Attempts(connection).set(attempt.id, wish=wish)
-    await connection.execute(f"SET lock_timeout = '{STOPS_WITHIN_S}s'")
-    try:
-        await connection.execute(f"SELECT pg_advisory_lock({LOCK})", (projection.name,))
-    except psycopg.errors.LockNotAvailable as fault:
-        raise TimedOut(f"the process that rebuilds {projection.name} has not stopped in {STOPS_WITHIN_S} s") from fault
-    await _settle(settings, projection, connection)
-    yield
-
-
-async def _settle(settings: Settings, projection: Projection, connection: AsyncConnection[DictRow]) -> None:
-    """Put on record what a process did that was killed before it could."""
-    attempts = Attempts(connection)
-    for attempt in await attempts.all(projection.name):
-        if attempt.counterpart is not None and await switched_already(settings, projection, attempt):
-            state: State = "rolled_back" if attempt.state == "switched" else "switched"
-            async with connection.transaction():
-                await checkpoint.lock_all(connection, projection.name, projection.version)
-                kept = {"beside": str(attempt.target), "kept": attempt.counterpart}
-                await handover.exchange(connection, projection.name, projection.version, **kept)
-                await attempts.set(attempt.id, state=state, target=attempt.counterpart, counterpart=None)
+        return gone
 
 
 def _check_declaration(projection: Projection, attempt: Attempt) -> None:
@@ -300,8 +240,8 @@ async def _work(
                 await attempts.set(attempt.id, state="ready", comparison=kept)  # an erasure would not find a sample
                 if attempt.switches:
                     await job.swap("switched")
-    except Stopped as stopped:
-        if stopped.wish == "cancel":
+    except Stopped as fault:
+        if fault.wish == "cancel":
             await _remove(settings, projection, attempts, attempt)
             raise Rejected(f"the rebuild of {projection.name} has been cancelled", code="rebuild_cancelled") from None
         await attempts.set(attempt.id, state="paused", wish=None)
