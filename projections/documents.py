@@ -81,7 +81,7 @@ class Documents:
             await self._client.indices.create(
                 index=physical or f"{self.alias}_1",
                 mappings=dict(self.index.mapping),
-                settings={**SETTINGS, **(graves.SETTINGS if self._graves else {}), **self.index.settings},
+                settings={**SETTINGS, **(graves.SETTINGS if self._graves else {})},
                 aliases=aliases,
             )
         except BadRequestError as fault:

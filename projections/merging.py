@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
+from urllib.parse import quote
 
 from elasticsearch import AsyncElasticsearch
 
@@ -17,6 +18,7 @@ from projections.view import Change, Drop
 from schemas.errors import Unavailable
 from schemas.position import Position
 
+JSON = "application/vnd.elasticsearch+json; compatible-with=9"
 SEEN = "seen"
 ATTEMPTS = 10
 
@@ -105,7 +107,13 @@ class Merging:
         return [result["_id"] for item in answer["items"] for result in item.values() if self._is_overtaken(result)]
 
     async def _read(self, documents: Sequence[str]) -> dict[str, Found]:
-        answer = await self._client.mget(index=self._name, ids=documents)
+        answer: Any = await self._client.perform_request(  # the client's own mget knows no such parameter
+            "POST",
+            f"/{quote(self._name, safe='')}/_mget",
+            params={"_source_exclude_vectors": "false"},  # else the next write would be without them
+            headers={"accept": JSON, "content-type": JSON},
+            body={"ids": list(documents)},
+        )
         return {
             d["_id"]: Found(d["_source"], (d["_seq_no"], d["_primary_term"])) if d.get("found") else Found()
             for d in answer["docs"]

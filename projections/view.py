@@ -6,7 +6,7 @@ the rest: reading, decoding, duplicates, checkpoints, faults.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from schemas.contracts import contracts
@@ -98,7 +98,6 @@ class Index:
         document: what an event does to which document. All events of a document have one key, so those of one topic
             come in order.
         merges: whether a document is made of several events, so that what is there must be read before it is written.
-        settings: of the index, beyond those that all have.
         personal: field, of the document and of the events, that names the person whom a document is about, a keyword.
             When they are erased their documents are removed, and such that come later are not kept.
     """
@@ -109,7 +108,6 @@ class Index:
     mapping: Mapping[str, Any]
     document: Callable[[Any, Meta, Position], Change]
     merges: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
     personal: str | None = None
 
     @property

@@ -11,8 +11,10 @@ Mode: TypeAlias = Literal["text", "semantic", "hybrid"]
 Query: TypeAlias = dict[str, Any]
 
 FACET_VALUES = 50
-CANDIDATES = 400
-"""Vectors that the graph is searched for at least; more than are wanted, since the graph is approximate."""
+CLOSEST = 100
+"""Items that a query's vector may bring into a ranking."""
+CANDIDATES = 150
+"""Vectors that the graph is searched for; more than are wanted, since the graph is approximate."""
 CLOSE_ENOUGH = 0.25
 """Cosine below which two texts have nothing to do with each other, as a rule of thumb for this sentence model."""
 
@@ -68,10 +70,14 @@ def ranking_by_meaning(wanted: Wanted, vector: Vector) -> Query:
     return _ranked({"knn": {**_close(vector), "filter": [_of(vector), LIVE, *filters(wanted)]}})
 
 
-def counts(wanted: Wanted, vector: Vector | None, *, words: bool = True) -> Query:
-    """How many items there are, and how many of each value of each facet; a facet's own filter does not narrow it."""
-    meant: list[Query] = [{"knn": {**_close(vector), "filter": [_of(vector), LIVE]}}] if vector else []
-    found: Query = {"bool": {"should": [*([_words(wanted)] if words else []), *meant], "minimum_should_match": 1}}
+def counts(wanted: Wanted, close: Query | None) -> Query:
+    """How many items there are, and how many of each value of each facet; a facet's own filter does not narrow it.
+
+    Args:
+        close: what finds the items of the same meaning; None where words alone decide.
+    """
+    ways = [*([] if wanted.mode == "semantic" and close else [_words(wanted)]), *([close] if close else [])]
+    found: Query = {"bool": {"should": ways, "minimum_should_match": 1}}
     facets = {CATEGORIES: CATEGORIES} | {f"attributes.{name}": f"attributes.{name}" for name in wanted.facets}
     aggregations = {name: _facet(field, filters(wanted, but=name)) for name, field in facets.items()}
     return {
@@ -80,6 +86,17 @@ def counts(wanted: Wanted, vector: Vector | None, *, words: bool = True) -> Quer
         "query": {"bool": {"must": found, "filter": [LIVE]}},
         "aggs": {"total": {"filter": _all(filters(wanted))}, **aggregations},
     }
+
+
+def close_to(wanted: Wanted, vector: Vector, places: Sequence[str]) -> Query:
+    """The items of the same meaning, whatever they are else.
+
+    Args:
+        places: of the closest items that are what is wanted; without a filter these are all.
+    """
+    if not filters(wanted):
+        return {"terms": {"place": list(places)}}
+    return {"knn": {**_close(vector), "filter": [_of(vector), LIVE]}}
 
 
 def listing(wanted: Wanted, limit: int, after: str | None) -> Query:
@@ -118,14 +135,13 @@ def _words(wanted: Wanted) -> Query:
     if wanted.q is None:
         return {"match_all": {}}
     text = folded(wanted.q)
-    weighed: Query = {"query": text, "fields": ["title_words^3", "category_words^2", "description_words"]}
-    typos = {"fuzziness": FUZZINESS, "prefix_length": 1, "max_expansions": 30} if wanted.typos else {}
+    exactly = {"query": text, "fields": ["title_words^3", "category_words^2", "description_words"]}
+    typos = {"fuzziness": FUZZINESS, "prefix_length": 1, "max_expansions": 20} if wanted.typos else {}
     return {
         "bool": {
-            "must": {"match": {"words": {"query": text, "minimum_should_match": "2<75%", "boost": 0.1, **typos}}},
+            "must": {"match": {"words": {"query": text, "minimum_should_match": "2<75%", **typos}}},
             "should": [
-                {"multi_match": {**weighed, **typos}},
-                {"multi_match": weighed},
+                {"multi_match": exactly},
                 {"match_phrase": {"title_words": {"query": text, "boost": 4}}},
             ],
         }
@@ -136,7 +152,7 @@ def _close(vector: Vector) -> Query:
     return {
         "field": "vector",
         "query_vector": list(vector.values),
-        "k": LONGEST,
+        "k": CLOSEST,
         "num_candidates": CANDIDATES,
         "similarity": CLOSE_ENOUGH,
     }

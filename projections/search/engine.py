@@ -1,5 +1,6 @@
 """Searching the catalogue: a page of items, what it was ranked by, and where it goes on."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,11 +29,13 @@ class Ranking:
     Attributes:
         scores: of the places.
         mode: what decided.
+        close: what finds the items of the same meaning; None where words alone decided.
         reason: why it was not what was asked for.
     """
 
     scores: Mapping[str, float]
     mode: Mode
+    close: catalogue.Query | None = None
     reason: str | None = None
 
 
@@ -76,23 +79,26 @@ class CatalogueSearch:
     async def _first(self, wanted: Wanted, q: str, limit: int, pages: Pages) -> Document:
         """The first page; the ranking is made here, and later pages only go on with it."""
         vector = Absent("") if wanted.mode == "text" else await self._meaning.vector(q)
-        ranking, counted = await self._ranked(wanted, vector)
+        ranking = await self._ranked(wanted, vector)
         rest = Rest(1, list(ranking.scores)[:LONGEST])
-        page = await self._shown(wanted, rest, limit, pages, ranking.mode, ranking.scores)
-        return page | {"ranking_reason": ranking.reason} | _counts(counted, wanted)
+        page, counted = await asyncio.gather(
+            self._shown(wanted, rest, limit, pages, ranking.mode, ranking.scores),
+            searched(self._models, VIEW, catalogue.counts(wanted, ranking.close)),
+        )
+        return page | {"ranking_reason": ranking.reason} | _counts(counted[0], wanted)
 
-    async def _ranked(self, wanted: Wanted, vector: Vector | Absent) -> tuple[Ranking, Found]:
-        by_words, by_meaning = catalogue.ranking_by_words(wanted), catalogue.ranking_by_meaning
+    async def _ranked(self, wanted: Wanted, vector: Vector | Absent) -> Ranking:
+        by_words = catalogue.ranking_by_words(wanted)
         if isinstance(vector, Absent):
-            found, counted = await searched(self._models, VIEW, by_words, catalogue.counts(wanted, None))
-            return Ranking(_scores(found), "text", vector.reason or None), counted
-        meant, semantic = by_meaning(wanted, vector), wanted.mode == "semantic"
-        counts = catalogue.counts(wanted, vector, words=not semantic)
-        if semantic:
-            found, counted = await searched(self._models, VIEW, meant, counts)
-            return Ranking(_scores(found), "semantic"), counted
-        words, close, counted = await searched(self._models, VIEW, by_words, meant, counts)
-        return Ranking(dict(fused(list(_scores(words)), list(_scores(close)))), "hybrid"), counted
+            (found,) = await searched(self._models, VIEW, by_words)
+            return Ranking(_scores(found), "text", reason=vector.reason or None)
+        by_meaning, is_semantic = catalogue.ranking_by_meaning(wanted, vector), wanted.mode == "semantic"
+        *words, meant = await searched(self._models, VIEW, *([] if is_semantic else [by_words]), by_meaning)
+        places = _scores(meant)
+        close = catalogue.close_to(wanted, vector, list(places))
+        if is_semantic:
+            return Ranking(places, "semantic", close)
+        return Ranking(dict(fused(list(_scores(words[0])), list(places))), "hybrid", close)
 
     async def _shown(
         self,

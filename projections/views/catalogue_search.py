@@ -37,7 +37,7 @@ MAPPING = {
             "type": "dense_vector",
             "dims": DIMENSIONS,
             "index": True,
-            "similarity": "cosine",
+            "similarity": "dot_product",  # of vectors of length 1: their cosine, and kept bit by bit
             "index_options": {"type": "int8_hnsw"},
         },
         "vector_model": {"type": "keyword"},
@@ -84,7 +84,6 @@ INDEX = Index(
     version=2,
     reads=(ItemAdded, ItemChanged, ItemRetired, ItemEmbedded),
     mapping=MAPPING,
-    settings={"index.mapping.exclude_source_vectors": False},  # else a document would lose it with the next change
     document=document,
     merges=True,
 )

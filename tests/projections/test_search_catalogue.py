@@ -16,6 +16,12 @@ from .searching import FILMS, decided, embedding, film, ids, querying
 from .telling import Decided, meta_of
 
 
+def vector_of(item_id: str) -> ItemEmbedded:
+    """A vector by a model that no Triton has."""
+    numbers = (1.0, *[0.0] * (catalogue_search.DIMENSIONS - 1))
+    return ItemEmbedded(item_id=item_id, model="m", model_sha256="0" * 64, text_sha256="0" * 64, vector=numbers)
+
+
 @pytest.fixture
 async def log(settings: Settings, decoder: Decoder, projector: StartProjector) -> AsyncIterator[Decided]:
     """The films in the log, and their projection."""
@@ -163,7 +169,7 @@ async def test_words_decide_when_triton_is_away(
     settings: Settings, films: str, writer: FactWriter, log: Decided
 ) -> None:
     """A search that fails because one of its helpers is away would be the worse answer."""
-    event = ItemEmbedded(item_id="f1", model="m", model_sha256="0" * 64, text_sha256="0" * 64, vector=(1.0,) * 384)
+    event = vector_of("f1")
     at = await writer.append(event, meta_of(event, "f1"))
     nowhere = settings.model_copy(update={"triton": settings.triton.model_copy(update={"grpc": ["127.0.0.1:9"]})})
 
@@ -180,7 +186,7 @@ async def test_a_changed_item_keeps_its_vector_and_loses_old_attributes(
     settings: Settings, films: str, writer: FactWriter, log: Decided, get: Get
 ) -> None:
     """Two topics make one document: neither may undo what the other said."""
-    event = ItemEmbedded(item_id="f4", model="m", model_sha256="0" * 64, text_sha256="0" * 64, vector=(1.0,) * 384)
+    event = vector_of("f4")
     placed = await writer.append(event, meta_of(event, "f4"))
     at = await log.append(ItemChanged(item_id="f4", attributes={"year": "1980"}))
     fresh = {"min-position": f"{films},{placed},{at}", "wait": 30}
