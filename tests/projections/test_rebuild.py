@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import sys
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,8 @@ LEFT = """
     SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
     WHERE nspname = current_schema() AND relname ~ '^(user_history|popularity)_v1_[0-9a-f]{8}' ORDER BY relname
 """
+
+WORKS = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'retrace rebuild fold'"
 
 
 def viewed(user: str, item: str = "a") -> InteractionRecorded:
@@ -119,6 +122,38 @@ async def test_a_killed_rebuild_goes_on_where_it_was(settings: Settings, databas
     assert attempt.comparison is not None
     assert (attempt.comparison.equal, attempt.comparison.fresh_rows) == (True, 2_000)
     assert (await rebuild.verify(settings, user_history.VIEW)).equal
+
+
+async def test_a_rebuild_that_is_killed_again_and_again_comes_to_the_same(
+    settings: Settings, database: Database, writer: FactWriter, filled: Running
+) -> None:
+    """At whatever instruction a process dies, also in the middle of a switch, the next one goes on from there."""
+    chance = random.Random(5)
+    await Attempts(database).prepare()
+    for _ in range(5):
+        found = await Attempts(database).under_way("user_history")
+        verb = "rebuild" if found is None else "switch" if found.state == "ready" else "resume"
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "console", "projections", verb, "user_history"),
+            env=child_environment(settings),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await eventually(lambda process=process: _works(database, process))  # type: ignore[misc]
+        await asyncio.sleep(chance.uniform(0, 0.6))
+        process.kill()
+        await process.wait()
+        await append(writer, 100)
+    await reached(database, user_history.VIEW, 2_500)
+    if (found := await Attempts(database).under_way("user_history")) is not None:
+        await (rebuild.switch if found.state == "ready" else rebuild.resume)(settings, user_history.VIEW)
+    assert await column(database, "SELECT count(*) FROM user_history") == [2_500]
+    assert (await rebuild.verify(settings, user_history.VIEW)).equal
+
+
+async def _works(database: Database, process: asyncio.subprocess.Process) -> bool:
+    """Whether it has begun to fold, or has ended already."""
+    return process.returncode is not None or bool(await column(database, WORKS))
 
 
 async def test_a_paused_rebuild_is_resumed(settings: Settings, database: Database, filled: Running) -> None:
@@ -203,7 +238,7 @@ async def test_a_rollback_brings_back_the_old_one_with_all_that_came_since(
     assert (await rebuild.verify(settings, popularity.VIEW)).equal
     tables = LEFT.replace("WHERE", "WHERE relkind = 'r' AND")
     assert len(await column(database, tables)) == 2
-    assert (await rebuild.retire(settings, popularity.VIEW)).state == "retired"
+    assert await rebuild.retire(settings, popularity.VIEW) == [attempt.target]
     assert await column(database, tables) == []
 
 
@@ -281,6 +316,26 @@ async def test_a_switch_does_not_stand_in_the_way_of_queries(
         with pytest.raises(swap.StillRead, match="without a pause"):
             await switching
     assert (await rebuild.switch(settings, user_history.VIEW)).state == "switched"
+
+
+async def test_earlier_versions_are_removed_when_a_later_one_is_shown(
+    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector, filled: Running
+) -> None:
+    """A disk fills with tables that nobody reads; the one that is read must not be among those removed."""
+    await filled.stop()
+    later = replace(popularity.VIEW, version=2)
+    with pytest.raises(Rejected):
+        await rebuild.retire(settings, later)
+    projector(later)
+    shown = "SELECT obj_description(oid) FROM pg_class WHERE oid = to_regclass('popularity')"
+    await eventually(lambda: _says(database, shown, "2"))
+    assert await rebuild.retire(settings, later) == ["popularity_v1", "popularity_v1_seen"]
+    assert await column(database, "SELECT sum(interactions) FROM popularity") == [2_000]
+    assert await column(database, "SELECT DISTINCT version FROM projection_offsets WHERE view = 'popularity'") == [2]
+
+
+async def _says(database: Database, query: str, value: object) -> bool:
+    return await column(database, query) == [value]
 
 
 async def test_what_makes_no_sense_is_refused(settings: Settings, database: Database, filled: Running) -> None:
@@ -461,12 +516,8 @@ async def test_an_erasure_reaches_what_rests_and_what_is_kept(
     async with AIOKafkaProducer(**aiokafka_options(settings.kafka)) as producer:
         await Decided(settings, decoder, producer).append(UserErased(user_id="u1", reason="asked"))
     query = "SELECT count(*) FROM {} WHERE user_id = 'u1'"
-    await eventually(lambda: _none(database, query.format("user_history")))
+    await eventually(lambda: _says(database, query.format("user_history"), 0))
     for table in tables:
         assert await column(database, query.format(table)) == [0]
     await rebuild.switch(settings, user_history.VIEW)
     assert (await rebuild.verify(settings, user_history.VIEW)).equal
-
-
-async def _none(database: Database, query: str) -> bool:
-    return await column(database, query) == [0]
