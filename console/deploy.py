@@ -36,9 +36,14 @@ def deploy(
         raise typer.Exit(1)
 
 
-def models(model: Annotated[str | None, typer.Argument(help="one model; all when left out")] = None) -> None:
-    """The registered versions with their main metrics, and which one serves."""
-    for one in asyncio.run(_models(model)):
+def models(
+    model: Annotated[str | None, typer.Argument(help="one model; all when left out")] = None,
+    as_of: Annotated[
+        str | None, typer.Option(help="as it was then: a time such as 2026-11-21T10:00:00Z, or a position of the log")
+    ] = None,
+) -> None:
+    """The registered versions with their main metrics, and which one serves; now, or as the log has it of a moment."""
+    for one in asyncio.run(_models(model, as_of)):
         console.print(_versions(one))
 
 
@@ -130,21 +135,44 @@ def _passed(deployment: Json) -> Iterable[str]:
     return [*reached, "aborted", *(["rolled_back"] if step == "rolled_back" else [])]
 
 
-async def _models(model: str | None) -> list[Json]:
+async def _models(model: str | None, as_of: str | None = None) -> list[Json]:
+    then = {} if as_of is None else {"as-of": as_of}
     async with Api(Settings()) as api:
-        names = [model] if model else [one["model"] for one in (await api.query("/models")).body]
-        return [(await api.query(f"/models/{name}")).body for name in names]
+        names = [model] if model else [one["model"] for one in (await api.query("/models", then)).body]
+        return [await _model(api, name, then) for name in names]
+
+
+async def _model(api: Api, name: str, then: dict[str, str]) -> Json:
+    """A model, with the deployment that brought what serves, and what the answer speaks for."""
+    answer = await api.query(f"/models/{name}", then)
+    found: Json = answer.body
+    live = found["live"]
+    brought = (await api.query(f"/deployments/{live['deployment_id']}", then)).body if live else None
+    return {**found, "brought": brought, "position": answer.position if then else ""}
 
 
 def _versions(model: Json) -> Table:
     live = (model["live"] or {}).get("version")
     table = Table("", "version", "algorithm", *SHOWN_METRICS, "artifact", "registered", title=model["model"])
+    table.caption = _caption(model)
     for one in model["versions"]:
         mark = "[green]live[/]" if one["version"] == live else "retired" if one["retired"] else ""
         values = [f"{one['metrics'][name]:.4g}" if name in one["metrics"] else "" for name in SHOWN_METRICS]
         known = (one["artifact_sha256"][:8], str(one["registered_at"])[:16])
         table.add_row(mark, str(one["version"]), one["algorithm"], *values, *known)
     return table
+
+
+def _caption(model: Json) -> str:
+    """Who brought what serves, and which part of the log says so."""
+    live, brought = model["live"], model["brought"]
+    served = (
+        f"version {live['version']} serves since {str(live['since'])[:19]}, deployment {live['deployment_id']} "
+        f"asked for by {(brought or {}).get('requested_by') or 'nobody known'}"
+        if live
+        else "no version serves"
+    )
+    return f"{served}; as of {model['position']}" if model["position"] else served
 
 
 async def _recommend(user: str, limit: int, model: str | None) -> Json:
