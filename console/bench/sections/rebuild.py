@@ -3,7 +3,7 @@
 import asyncio
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -135,9 +135,13 @@ async def filled(settings: Settings, count: int) -> None:
     """Let the topic `interactions` hold so many events; librdkafka, since they are many."""
     decoder = await open_decoder(settings)
     there = sum(part.end for part in await ranges_now(settings, [TOPIC]))
+    options = {"partitioner": "murmur2_random", "linger.ms": 50, "batch.size": 1_000_000, "compression.type": "lz4"}
+    producer = Producer({**librdkafka_options(settings.kafka), **options, "queue.buffering.max.messages": 2 * KINDS})
     events = list(synthetic.interactions(min(count, KINDS)))
     ready = [(event.user_id.encode(), decoder.codec.encode(event), meta_of(event).headers()) for event in events]
-    await asyncio.to_thread(_produce, settings, islice(_again(ready), there, count))
+    records = islice(_again(ready), there, count)
+    while chunk := list(islice(records, KINDS)):  # in pieces, so that Ctrl-C does not wait for all
+        await asyncio.to_thread(_produce, producer, physical(settings, TOPIC), chunk)
 
 
 def _again(ready: Sequence[tuple[bytes, bytes, Sequence[tuple[str, bytes]]]]) -> Iterator[Record]:
@@ -146,19 +150,10 @@ def _again(ready: Sequence[tuple[bytes, bytes, Sequence[tuple[str, bytes]]]]) ->
             yield key, value, {**dict(headers), "ce_id": str(uuid7()).encode()}
 
 
-def _produce(settings: Settings, records: Iterator[Record]) -> None:
-    options = {"partitioner": "murmur2_random", "linger.ms": 50, "batch.size": 1_000_000, "compression.type": "lz4"}
-    producer = Producer({**librdkafka_options(settings.kafka), **options, "queue.buffering.max.messages": 400_000})
-    topic = physical(settings, TOPIC)
-    for number, (key, value, headers) in enumerate(records):
-        while True:
-            try:
-                producer.produce(topic, value, key, headers=headers)
-                break
-            except BufferError:
-                producer.poll(0.1)
-        if number % 1_000 == 0:
-            producer.poll(0)
+def _produce(producer: Producer, topic: str, records: Iterable[Record]) -> None:
+    for key, value, headers in records:
+        producer.produce(topic, value, key, headers=headers)
+        producer.poll(0)
     producer.flush()
 
 
