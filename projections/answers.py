@@ -331,36 +331,3 @@ class RebuildStatus(BaseModel):
     cause: str
     started_at: datetime
     updated_at: datetime
-
-
-class FieldFault(BaseModel):
-    """What is wrong with one parameter."""
-
-    pointer: str = Field(description="RFC 6901")
-    detail: str
-
-
-class PositionBehind(BaseModel):
-    """How far one partition is behind a position that was asked for."""
-
-    wanted: str
-    missing: int = Field(description="records between what was folded and what was wanted")
-    topic: str | None = None
-    partition: int | None = None
-    next_offset: int | None = None
-    events: int | None = Field(None, description="records between what was folded and the end of the log")
-    seconds: float | None = Field(None, description="age of the oldest of them")
-
-
-class Problem(BaseModel):
-    """RFC 9457. Programs read `code`, people `detail`."""
-
-    type: str
-    title: str
-    status: int = Field(ge=400, le=599)
-    detail: str
-    instance: str | None = None
-    code: str = Field(pattern="^[a-z_]+$")
-    errors: list[FieldFault] | None = None
-    position: str | None = Field(None, description="how far was looked")
-    behind: list[PositionBehind] | None = None

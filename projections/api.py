@@ -17,7 +17,7 @@ from infra.elastic import make_elastic
 from infra.health import Health
 from infra.postgres import make_pool
 from infra.settings import Settings
-from projections.answers import Problem
+from projections.problems import Problem
 from projections.readmodels import ReadModels
 from projections.routes import (
     access,
@@ -64,7 +64,8 @@ class QueryApi(FastAPI):
         """The OpenAPI document, made once."""
         if self.openapi_schema is None:
             schemas = super().openapi().setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= problem.pop("$defs", {}) | {"Problem": problem}
         return super().openapi()
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from infra.http import PROBLEM_BASE
-
 NOON = "2026-01-31T12:00:00+00:00"
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 UUID = "01a1fc5f-5f15-7794-a525-9816738f4960"
@@ -244,6 +242,87 @@ EXAMPLES: Mapping[str, Any] = {
         "released": 1,
         "problem": "",
     },
+    "FoundItems": {
+        "items": [
+            {
+                "item_id": "50",
+                "title": "Star Wars",
+                "description": None,
+                "categories": ["action", "scifi"],
+                "attributes": {"year": "1977"},
+                "rank": 1,
+                "score": 0.032,
+            }
+        ],
+        "next": None,
+        "ranking": "hybrid",
+        "ranking_reason": None,
+        "total": 1,
+        "categories": [{"category": "scifi", "items": 1}],
+        "facets": {"year": [{"value": "1977", "items": 1}]},
+    },
+    "Suggestions": {"items": [{"item_id": "50", "title": "Star Wars"}]},
+    "FoundEvents": {
+        "events": [
+            {
+                "id": UUID,
+                "type": "retrace.catalog.ItemRetired",
+                "topic": "catalog",
+                "partition": 1,
+                "offset": 12,
+                "key": "50",
+                "user_id": None,
+                "item_id": "50",
+                "model": None,
+                "actor": "shop",
+                "time": NOON,
+                "correlation_id": "checkout-81",
+                "causation_id": UUID,
+            }
+        ],
+        "next": None,
+        "total": 1,
+    },
+    "FoundDecisions": {
+        "decisions": [
+            {
+                "decision_id": UUID,
+                "user_id": "42",
+                "model": "movies",
+                "version": 3,
+                "artifact_sha256": SHA,
+                "deployment_id": "d-3",
+                "source": "model",
+                "fallback_reason": None,
+                "arm": "live",
+                "items": ["50", "172"],
+                "latency_ms": 3.1,
+                "server": "serving-1",
+                "served_at": NOON,
+                "position": "decisions/2/6",
+            }
+        ],
+        "next": None,
+        "total": 1,
+    },
+    "RebuildStatus": {
+        "id": 7,
+        "view": "popularity",
+        "version": 2,
+        "purpose": "rebuild",
+        "state": "running",
+        "target": "popularity_v2",
+        "rate": None,
+        "requested_by": "ana",
+        "total": 1000000,
+        "folded": 250000,
+        "events_per_s": 81000.0,
+        "eta_s": 9.3,
+        "comparison": None,
+        "cause": "",
+        "started_at": NOON,
+        "updated_at": NOON,
+    },
     "ProjectionStatus": {
         "name": "user_profile",
         "version": 1,
@@ -257,19 +336,6 @@ EXAMPLES: Mapping[str, Any] = {
     },
 }
 
-PROBLEMS: Mapping[int, tuple[str, str]] = {
-    401: ("key_missing", "no key was sent: send Authorization: Bearer KEY"),
-    403: ("role_missing", "this takes the role auditor, and shop has product"),
-    404: ("not_found", "there is no user '42' here; register with POST /users, or ask with `min-position`"),
-    410: ("erased_user", "user '42' has been erased for good: a person who comes back takes another id"),
-    422: ("unknown_parameter", "'limt' is no parameter of GET /items: did you mean 'limit'? known are cursor, limit"),
-    503: ("unavailable", "PostgreSQL does not answer: connection refused; is it running?"),
-    504: (
-        "position_not_reached",
-        "user_profile not at the position you asked for within 2 s: 3 records behind profiles/3/118",
-    ),
-}
-
 
 def example_of(model: Any) -> Any:
     """The example of an answer; of a list, a list of one. None where there is none."""
@@ -278,15 +344,3 @@ def example_of(model: Any) -> Any:
         one = example_of(inner[0])
         return None if one is None else [one]
     return EXAMPLES.get(model.__name__)
-
-
-def problem_example(status: int) -> dict[str, Any]:
-    """A problem document of this status."""
-    code, detail = PROBLEMS[status]
-    return {
-        "type": PROBLEM_BASE + code.replace("_", "-"),
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }

@@ -7,11 +7,12 @@ from urllib.parse import quote, urlencode
 
 import orjson
 from fastapi import Depends, Header, Path, Query, Response
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from infra.http import PROBLEM_JSON
-from projections.examples import example_of, problem_example
+from projections.examples import example_of
 from projections.freshness import Freshness, Moment, positions_in
+from projections.problems import problem_example
 from projections.routes.cursor import Pages
 from schemas.errors import Invalid
 
@@ -21,7 +22,22 @@ POSITIONS = r"^[a-z-]+/\d{1,18}/\d{1,18}( *, *[a-z-]+/\d{1,18}/\d{1,18})*$"
 Id: TypeAlias = Annotated[str, Path(min_length=1, max_length=128, pattern=NO_NUL)]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=1000, description="how many at most")]
 Text: TypeAlias = Annotated[str | None, Query(min_length=1, max_length=200, pattern=NO_NUL)]
-Before: TypeAlias = Annotated[AwareDatetime | None, Query(description="only what is older than this time")]
+
+
+def _moment(value: Any) -> datetime:
+    """A time in ISO 8601 with its offset from UTC; the framework would take seconds since 1970 as well.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    moment = datetime.fromisoformat(str(value))
+    if moment.tzinfo is None:
+        raise ValueError("a time needs its offset from UTC: end it with Z, or with %2B02:00")
+    return moment
+
+
+Time: TypeAlias = Annotated[datetime, BeforeValidator(_moment)]
+Before: TypeAlias = Annotated[Time | None, Query(description="only what is older than this time")]
 
 
 def freshness(

@@ -1,6 +1,5 @@
 """Searching events and decisions, for audits."""
 
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -8,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from infra.access.openapi import open_to
 from projections.answers_search import FoundDecisions, FoundEvents
 from projections.readmodels import ReadModels
-from projections.routes.common import Fresh, Text, answer, documented
+from projections.routes.common import Fresh, Text, Time, answer, documented
 from projections.routes.cursor import Cursor
 from projections.routes.route import QueryRoute
 from projections.search.records import Asked, Records, page
@@ -46,8 +45,8 @@ ELSEWHERE = {
 }
 
 Few = Annotated[int, Query(ge=1, le=200, description="how many at most")]
-Since = Annotated[datetime | None, Query(description="then or later")]
-Until = Annotated[datetime | None, Query(description="before then")]
+Since = Annotated[Time | None, Query(description="then or later")]
+Until = Annotated[Time | None, Query(description="before then")]
 
 
 def routes(models: ReadModels) -> APIRouter:

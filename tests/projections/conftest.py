@@ -88,25 +88,30 @@ Get = Callable[..., Coroutine[Any, Any, tuple[int, Any, dict[str, str]]]]
 
 
 @pytest.fixture
-async def get(settings: Settings) -> AsyncIterator[Get]:
-    """Asks the query API; answers status, document and headers."""
+async def query_url(settings: Settings) -> AsyncIterator[str]:
+    """Where the query API listens."""
     health = Health("queries")
     app = create_app(settings, health)
     install(app, health)
     server = QuietServer(server_config(app, HttpSettings()))
     task = asyncio.create_task(server.serve())
     await eventually(lambda: _started(server))
-    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await task
+
+
+@pytest.fixture
+async def get(settings: Settings, query_url: str) -> AsyncIterator[Get]:
+    """Asks the query API; answers status, document and headers."""
 
     async def ask(path: str, **params: Any) -> tuple[int, Any, dict[str, str]]:
-        async with session.get(f"http://127.0.0.1:{port}{path}", params=params) as response:
+        async with session.get(query_url + path, params=params) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, await response.json(content_type=None), headers
 
     async with aiohttp.ClientSession(headers=headers_of(settings)) as session:
         yield ask
-    server.should_exit = True
-    await task
 
 
 async def _started(server: QuietServer) -> bool:
