@@ -47,4 +47,23 @@ class RatingRecorded:
     rated_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StarsGiven:
+    """The form before RatingRecorded, with whole stars; upcast to it.
+
+    Attributes:
+        user_id: Who.
+        item_id: Which item.
+        stars: Whole stars.
+        given_at: When.
+    """
+
+    AVRO: ClassVar[str] = "retrace.interactions.StarsGiven"
+
+    user_id: str
+    item_id: str
+    stars: int
+    given_at: datetime
+
+
 InteractionsEvent: TypeAlias = InteractionRecorded

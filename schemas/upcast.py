@@ -12,6 +12,15 @@ Fields: TypeAlias = dict[str, Any]
 Upcaster: TypeAlias = Callable[[Fields], tuple[str, Fields]]
 
 
+def _stars_to_rating(old: Fields) -> tuple[str, Fields]:
+    return "retrace.interactions.RatingRecorded", {
+        "user_id": old["user_id"],
+        "item_id": old["item_id"],
+        "rating": float(old["stars"]),
+        "rated_at": old["given_at"],
+    }
+
+
 def _rating_to_interaction(old: Fields) -> tuple[str, Fields]:
     return "retrace.interactions.InteractionRecorded", {
         "user_id": old["user_id"],
@@ -23,7 +32,12 @@ def _rating_to_interaction(old: Fields) -> tuple[str, Fields]:
     }
 
 
-UPCASTERS: Mapping[str, Upcaster] = MappingProxyType({"retrace.interactions.RatingRecorded": _rating_to_interaction})
+UPCASTERS: Mapping[str, Upcaster] = MappingProxyType(
+    {
+        "retrace.interactions.StarsGiven": _stars_to_rating,
+        "retrace.interactions.RatingRecorded": _rating_to_interaction,
+    }
+)
 
 
 def upcast(full_name: str, fields: Fields, upcasters: Mapping[str, Upcaster] = UPCASTERS) -> tuple[str, Fields]:

@@ -191,13 +191,14 @@ async def test_the_command_line_counts_first_and_then_does_it(
 @asynccontextmanager
 async def served(settings: Settings) -> AsyncIterator[Settings]:
     """The command API and the query API; the settings with their addresses."""
-    serving = _serving(create_commands, settings, "commands"), _serving(create_queries, settings, "queries")
-    async with serving[0] as commands, serving[1] as queries:
+    apis = serving(create_commands, settings, "commands"), serving(create_queries, settings, "queries")
+    async with apis[0] as commands, apis[1] as queries:
         yield settings.model_copy(update={"commands": commands, "queries": queries})
 
 
 @asynccontextmanager
-async def _serving(create: Any, settings: Settings, name: str) -> AsyncIterator[HttpSettings]:
+async def serving(create: Any, settings: Settings, name: str) -> AsyncIterator[HttpSettings]:
+    """A service in this process; where it is."""
     health = Health(name)
     app: FastAPI = create(settings, health)
     install(app, health)
@@ -207,10 +208,12 @@ async def _serving(create: Any, settings: Settings, name: str) -> AsyncIterator[
     async def ready() -> bool:
         return bool(server.started and health.ready)
 
-    await eventually(ready, within_s=60)
-    yield HttpSettings(port=server.servers[0].sockets[0].getsockname()[1])
-    server.should_exit = True
-    await task
+    try:
+        await eventually(ready, within_s=60)
+        yield HttpSettings(port=server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        await task
 
 
 async def retrace(settings: Settings, *arguments: str, status: int = 0) -> Any:
