@@ -25,7 +25,7 @@ from infra.kafka.partitioner import partition_of
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.kafka.replay import recorded, replay
-from infra.kafka.topics import physical
+from infra.kafka.topics import create_topics, physical
 from infra.registry import enlist
 from infra.registry.client import RegistryClient
 from infra.registry.enlist import open_decoder
@@ -111,7 +111,7 @@ class OldLog:
 
 @pytest.fixture
 async def old(settings: Settings) -> AsyncIterator[OldLog]:
-    await enlist.create_topics(settings)
+    await create_topics(settings)
     async with (
         RegistryClient(settings.registry.url) as registry,
         AIOKafkaProducer(**aiokafka_options(settings.kafka)) as producer,
