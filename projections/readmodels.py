@@ -21,6 +21,7 @@ from projections.behind import Behind
 from projections.exact import ExactReads
 from projections.faults import translated
 from projections.freshness import Freshness, check_topics
+from projections.owner import see_own
 from projections.question import REACHED_NOW, Answer, Question, Reached, missing_in, told
 from projections.view import Projection
 from schemas.errors import Invalid, NotFound, Unavailable
@@ -52,6 +53,7 @@ class ReadModels:
         self._exact = ExactReads(settings, projections)
         self._behind = Behind(settings)
         self._statements: dict[Question, bytes] = {}
+        self._is_ours = False
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -63,6 +65,7 @@ class ReadModels:
         with _told():
             await self._pool.check()
             async with self._pool.connection() as connection:
+                await self._see_own(connection)
                 yield connection
 
     async def ask(self, question: Question, freshness: Freshness, **values: Any) -> Answer:
@@ -169,11 +172,17 @@ class ReadModels:
 
     async def _asked(self, statement: bytes, values: Mapping[str, Any]) -> tuple[Any, ...]:
         async with self._pool.connection() as connection:
+            await self._see_own(connection)
             cursor = connection.cursor(row_factory=tuple_row)
             await cursor.execute(statement, values, prepare=True)
             row = await cursor.fetchone()
         assert row is not None
         return row
+
+    async def _see_own(self, connection: AsyncConnection[DictRow]) -> None:
+        """See once that the read models are our tenant's."""
+        if not self._is_ours:
+            self._is_ours = await see_own(connection, self.settings)
 
 
 def missing(what: str, remedy: str, position: str) -> NoReturn:

@@ -30,6 +30,7 @@ from projections.batch import Batch
 from projections.checkpoint import Overtaken
 from projections.desk import Desk
 from projections.lane import Lane, cohorts, waits
+from projections.owner import own
 from projections.reader import Reader, open_reader
 from projections.standing import Standing
 from projections.view import Index, Projection, View, topics_of
@@ -70,6 +71,7 @@ async def run(settings: Settings, health: Health, wanted: Iterable[Projection], 
     standings = [Standing(projection, health) for projection in wanted]
     decoder = await _until_there(lambda: open_decoder(settings), standings)
     await _until_there(lambda: partitions_of(settings), standings)
+    await _until_there(lambda: own(settings), standings)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(make_elastic(settings))
         writer = FactWriter(settings, decoder.codec)
