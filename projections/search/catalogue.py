@@ -11,8 +11,8 @@ Mode: TypeAlias = Literal["text", "semantic", "hybrid"]
 Query: TypeAlias = dict[str, Any]
 
 FACET_VALUES = 50
-CLOSEST = 100
-"""Items that a query's vector may bring into a ranking."""
+HALF = LONGEST // 2
+"""Items that words, or the vector, may bring into a ranking of both."""
 CANDIDATES = 150
 """Vectors that the graph is searched for; more than are wanted, since the graph is approximate."""
 CLOSE_ENOUGH = 0.25
@@ -60,14 +60,14 @@ class Vector:
     model_sha256: str
 
 
-def ranking_by_words(wanted: Wanted) -> Query:
+def ranking_by_words(wanted: Wanted, most: int) -> Query:
     """The places of the items that have the words, best first."""
-    return _ranked({"query": {"bool": {"must": _words(wanted), "filter": [LIVE, *filters(wanted)]}}})
+    return _ranked(most, {"query": {"bool": {"must": _words(wanted), "filter": [LIVE, *filters(wanted)]}}})
 
 
 def ranking_by_meaning(wanted: Wanted, vector: Vector) -> Query:
     """The places of the items whose text is close to the query's, closest first."""
-    return _ranked({"knn": {**_close(vector), "filter": [_of(vector), LIVE, *filters(wanted)]}})
+    return _ranked(HALF, {"knn": {**_close(vector), "filter": [_of(vector), LIVE, *filters(wanted)]}})
 
 
 def counts(wanted: Wanted, close: Query | None) -> Query:
@@ -152,7 +152,7 @@ def _close(vector: Vector) -> Query:
     return {
         "field": "vector",
         "query_vector": list(vector.values),
-        "k": CLOSEST,
+        "k": HALF,
         "num_candidates": CANDIDATES,
         "similarity": CLOSE_ENOUGH,
     }
@@ -162,8 +162,8 @@ def _of(vector: Vector) -> Query:
     return {"term": {"vector_model": vector.model_sha256}}
 
 
-def _ranked(body: Query) -> Query:
-    return {"size": LONGEST, "_source": False, "docvalue_fields": ["place"], "track_total_hits": False, **body}
+def _ranked(most: int, body: Query) -> Query:
+    return {"size": most, "_source": False, "docvalue_fields": ["place"], "track_total_hits": False, **body}
 
 
 def _facet(field: str, others: list[Query]) -> Query:

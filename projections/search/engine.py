@@ -1,6 +1,5 @@
 """Searching the catalogue: a page of items, what it was ranked by, and where it goes on."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +17,7 @@ from schemas.errors import Invalid
 
 VIEW = "catalogue_search"
 MOST_NAMES = 1_000
+NONE: Mapping[str, Any] = {}
 
 Document = dict[str, Any]
 
@@ -27,7 +27,7 @@ class Ranking:
     """Places, best first, and how they came to their order.
 
     Attributes:
-        scores: of the places.
+        scores: of the places; none on later pages.
         mode: what decided.
         close: what finds the items of the same meaning; None where words alone decided.
         reason: why it was not what was asked for.
@@ -66,7 +66,8 @@ class CatalogueSearch:
             return await self._listed(wanted, limit, pages, cursor), position
         if (place := pages.place(cursor, int, str, str)) is not None:
             first, mode, places = place
-            return await self._shown(wanted, Rest(first, unpacked(places)), limit, pages, mode), position
+            rest, ranking = Rest(first, unpacked(places)), Ranking({}, mode)
+            return (await self._shown(wanted, rest, limit, pages, ranking))[0], position
         return await self._first(wanted, wanted.q, limit, pages), position
 
     async def beginning_with(self, fresh: Freshness, text: str, limit: int) -> tuple[list[Document], str]:
@@ -80,20 +81,17 @@ class CatalogueSearch:
         """The first page; the ranking is made here, and later pages only go on with it."""
         vector = Absent("") if wanted.mode == "text" else await self._meaning.vector(q)
         ranking = await self._ranked(wanted, vector)
-        rest = Rest(1, list(ranking.scores)[:LONGEST])
-        page, counted = await asyncio.gather(
-            self._shown(wanted, rest, limit, pages, ranking.mode, ranking.scores),
-            searched(self._models, VIEW, catalogue.counts(wanted, ranking.close)),
-        )
+        rest, counts = Rest(1, list(ranking.scores)), catalogue.counts(wanted, ranking.close)
+        page, counted = await self._shown(wanted, rest, limit, pages, ranking, counts)
         return page | {"ranking_reason": ranking.reason} | _counts(counted[0], wanted)
 
     async def _ranked(self, wanted: Wanted, vector: Vector | Absent) -> Ranking:
-        by_words = catalogue.ranking_by_words(wanted)
         if isinstance(vector, Absent):
-            (found,) = await searched(self._models, VIEW, by_words)
+            (found,) = await searched(self._models, VIEW, catalogue.ranking_by_words(wanted, LONGEST))
             return Ranking(_scores(found), "text", reason=vector.reason or None)
-        by_meaning, is_semantic = catalogue.ranking_by_meaning(wanted, vector), wanted.mode == "semantic"
-        *words, meant = await searched(self._models, VIEW, *([] if is_semantic else [by_words]), by_meaning)
+        is_semantic = wanted.mode == "semantic"
+        by_words = [] if is_semantic else [catalogue.ranking_by_words(wanted, catalogue.HALF)]
+        *words, meant = await searched(self._models, VIEW, *by_words, catalogue.ranking_by_meaning(wanted, vector))
         places = _scores(meant)
         close = catalogue.close_to(wanted, vector, list(places))
         if is_semantic:
@@ -101,24 +99,19 @@ class CatalogueSearch:
         return Ranking(dict(fused(list(_scores(words[0])), list(places))), "hybrid", close)
 
     async def _shown(
-        self,
-        wanted: Wanted,
-        rest: Rest,
-        limit: int,
-        pages: Pages,
-        mode: str,
-        scores: Mapping[str, float] | None = None,
-    ) -> Document:
-        """The next items of a ranking; what is no longer wanted is left out."""
+        self, wanted: Wanted, rest: Rest, limit: int, pages: Pages, ranking: Ranking, *others: catalogue.Query
+    ) -> tuple[Document, list[Found]]:
+        """The next items of a ranking, and what other searches find; items no longer wanted are left out."""
         places, left = rest.split(limit)
         ranks = {place: rank for rank, place in enumerate(places, start=rest.first)}
-        found = (await searched(self._models, VIEW, catalogue.at_places(wanted, places)))[0] if places else None
-        items = [_item(hit["_source"], ranks, scores) for hit in (found["hits"]["hits"] if found else ())]
-        return _page(
+        found, *answers = await searched(self._models, VIEW, catalogue.at_places(wanted, places), *others)
+        items = [_item(hit["_source"], ranks, ranking.scores) for hit in found["hits"]["hits"]]
+        page = _page(
             sorted(items, key=lambda item: item["rank"]),
-            next=pages.after(left.first, mode, packed(left.places)) if left else None,
-            ranking=mode,
+            next=pages.after(left.first, ranking.mode, packed(left.places)) if left else None,
+            ranking=ranking.mode,
         )
+        return page, answers
 
     async def _listed(self, wanted: Wanted, limit: int, pages: Pages, cursor: str | None) -> Document:
         """Items by item id, when no words are given."""
@@ -164,12 +157,10 @@ def _page(items: Sequence[Document], *, next: str | None, ranking: str | None) -
     return {"items": list(items), "next": next, "ranking": ranking, **nothing}
 
 
-def _item(
-    source: Mapping[str, Any], ranks: Mapping[str, int] | None = None, scores: Mapping[str, float] | None = None
-) -> Document:
+def _item(source: Mapping[str, Any], ranks: Mapping[str, int] = NONE, scores: Mapping[str, float] = NONE) -> Document:
     place = source["place"]
     shown = {name: source.get(name) for name in catalogue.SHOWN if name != "place"}
-    return {**shown, "rank": ranks[place] if ranks else None, "score": scores[place] if scores else None}
+    return {**shown, "rank": ranks.get(place), "score": scores.get(place)}
 
 
 def _scores(found: Found) -> dict[str, float]:
