@@ -114,8 +114,8 @@ class Batch:
         return self._part({p: max(self.first[p], reached[p]) for p in ends}, ends)
 
     def below(self, ends: Mapping[int, int]) -> "Batch":
-        """What of it stands before these offsets; partitions that are not named end where they begin."""
-        limits = {p: min(end, max(ends.get(p, 0), self.first[p])) for p, end in self.ends.items()}
+        """What of it stands before these offsets; partitions that have nothing there are not in it."""
+        limits = {p: min(end, ends[p]) for p, end in self.ends.items() if ends.get(p, 0) > self.first[p]}
         return self if limits == self.ends else self._part(self.first, limits)
 
     def halves(self) -> tuple["Batch", "Batch"]:

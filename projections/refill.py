@@ -134,7 +134,7 @@ class Fold:
             if wanted:
                 name = self._projection.name
                 async with open_reader(self._settings, self._decoder, Silent(), topic, wanted, name=name) as reader:
-                    async for batch in _batches(reader, wanted, ends):
+                    async for batch in batches_up_to(reader, wanted, ends):
                         await self._take(batch, pace, total)
 
     async def _take(self, batch: Batch, pace: Pace, total: int) -> None:
@@ -159,8 +159,12 @@ class Fold:
             await self._beside.fold(batch, aside)
 
 
-async def _batches(reader: Reader, start: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[Batch]:
-    """What a reader brings until every partition that it started in has come to its end; the next is read ahead."""
+async def batches_up_to(reader: Reader, start: Mapping[int, int], ends: Mapping[int, int]) -> AsyncIterator[Batch]:
+    """What a reader brings until every partition that it started in has come to its end; the next is read ahead.
+
+    Raises:
+        Unavailable: Kafka does not deliver it.
+    """
     reached, empty = dict(start), 0
     upcoming = asyncio.create_task(reader.read())
     try:
@@ -172,8 +176,9 @@ async def _batches(reader: Reader, start: Mapping[int, int], ends: Mapping[int, 
                 raise Unavailable(f"Kafka has brought nothing for {empty} s, though the log goes on after {reached}")
             if batch is not None:
                 wanted = batch.below(ends)
-                reached |= wanted.ends
-                yield wanted
+                if wanted.ends:
+                    reached |= wanted.ends
+                    yield wanted
     finally:
         upcoming.cancel()
         await asyncio.gather(upcoming, return_exceptions=True)

@@ -1,6 +1,7 @@
 """Comparing two contents, and the pace of a fold: the parts that need no log."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,9 @@ from psycopg import AsyncConnection
 from infra.elastic import make_elastic
 from infra.settings import Settings
 from projections.attempt import fingerprint
+from projections.batch import Batch
 from projections.compare import Comparison, Difference, DocumentsOfIndex, RowsOfTable, compared
-from projections.refill import Pace
+from projections.refill import Pace, batches_up_to
 from projections.table import Table
 from projections.testing import Log, batch_of
 from projections.views import catalogue_search, popularity
@@ -100,6 +102,36 @@ def test_pieces_are_no_larger_than_a_second_of_the_pace(events: int, rate: int) 
     ]
     starts = [piece.first[0] for piece in pieces]
     assert starts[1:] == [piece.ends[0] for piece in pieces[:-1]]
+
+
+class Script:
+    """A reader that hands out what it was given."""
+
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = list(batches)
+
+    async def read(self) -> Batch | None:
+        return self._batches.pop(0) if self._batches else None
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=60), st.integers(1, 9), st.data())
+async def test_a_fold_stops_exactly_at_its_targets(where: list[int], size: int, data: st.DataObject) -> None:
+    """One partition is there, another is not yet, and the log grows meanwhile: nothing may be passed over."""
+    log = Log()
+    events = [log.add(viewed("ana"), partition=p) for p in where]
+    log_ends = {p: where.count(p) for p in set(where)}
+    targets = {p: data.draw(st.integers(0, end)) for p, end in log_ends.items()}
+    first = dict.fromkeys(log_ends, 0)
+    batches = [batch_of(events[start : start + size]) for start in range(0, len(events), size)]
+    reached = {p: 0 for p, end in targets.items() if end}
+    found = []
+    async for batch in batches_up_to(Script(batches), reached, targets):  # type: ignore[arg-type]
+        assert all(batch.first[p] == first[p] for p in batch.ends)
+        first |= batch.ends
+        found += batch.recorded([InteractionRecorded])
+    assert first == targets
+    expected = [event for event in events if event.position.offset < targets[event.position.partition]]
+    assert sorted(found, key=lambda e: str(e.position)) == sorted(expected, key=lambda e: str(e.position))
 
 
 def test_a_rebuild_knows_what_it_was_made_by() -> None:
