@@ -51,18 +51,18 @@ TOPIC = "interactions"
 USERS, ITEMS = ("ana", "eva", "ida"), ("a", "b", "bad", "worse")
 
 Step = tuple[str, Any]
+EVENTS = st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from(ITEMS)), min_size=1, max_size=6)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("events"), st.lists(st.tuples(st.sampled_from(USERS), st.sampled_from(ITEMS)), max_size=6)),
-        st.tuples(st.just("fold"), st.integers(1, 5)),
-        st.tuples(st.just("retry"), st.sampled_from((*USERS, "all"))),
+        st.tuples(st.just("events"), st.tuples(EVENTS, st.integers(0, 6))),
+        st.tuples(st.just("retry"), st.sampled_from((*USERS, "all", "all"))),
         st.tuples(st.just("skip"), st.sampled_from((*USERS, "all"))),
         st.tuples(st.just("fault"), st.sampled_from(("retry", "skip"))),
         st.tuples(st.just("mend"), st.sampled_from(("bad", "worse"))),
         st.tuples(st.just("restart"), st.none()),
     ),
-    min_size=3,
-    max_size=25,
+    min_size=10,
+    max_size=30,
 )
 
 
@@ -225,10 +225,9 @@ async def test_the_read_model_is_the_fold_without_what_was_skipped(
 
 async def _take(world: World, database: AsyncConnection[Any], step: Step) -> None:
     match step:
-        case "events", events:
+        case "events", (events, size):
             for user, item in events:
                 world.memory.add(user, item)
-        case "fold", size:
             await world.fold(size)
         case ("retry" | "skip") as kind, which:
             await world.ask(kind, which)
