@@ -19,6 +19,7 @@ check: env  ## lint, types, import contracts, generated code
 	$(RUN) mypy
 	$(RUN) lint-imports
 	$(RUN) python -m schemas.generate --check
+	$(RUN) python -m schemas.released
 
 format: env
 	$(RUN) ruff format .
