@@ -22,7 +22,7 @@ from uuid6 import uuid7
 from infra.access.openapi import open_to_all
 from infra.health import Health
 from infra.settings import HttpSettings
-from infra.telemetry import HTTP_SECONDS, PROBLEMS, READY
+from infra.telemetry import COMPONENT, HTTP_SECONDS, PROBLEMS, READY
 from schemas.errors import Problem
 
 PROBLEM_JSON = "application/problem+json"
@@ -93,6 +93,8 @@ def _add_health_routes(app: FastAPI, health: Health) -> None:
     )
     async def metrics() -> Response:
         READY.labels(health.service).set(health.ready)
+        for name, component in health.components.items():
+            COMPONENT.labels(health.service, name).set(component.ok)
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -15,3 +15,6 @@ PROBLEMS = Counter("retrace_problems_total", "Problem documents answered.", ["co
 DEAD_LETTERS = Counter("retrace_dead_letters_total", "Records given up on.", ["consumer", "code"])
 LAG = Gauge("retrace_lag_events", "Records not read yet.", ["consumer", "topic", "partition"])
 READY = Gauge("retrace_ready", "1 when the service is ready.", ["service"])
+COMPONENT = Gauge(
+    "retrace_component_ok", "1 when a component works; /health/ready says why not.", ["service", "component"]
+)

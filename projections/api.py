@@ -80,13 +80,14 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         health.failed("postgres", "not asked yet")
         async with pool, elastic, meaning, gate.kept():
-            listener = asyncio.create_task(readers.listen(health))
+            tasks = [asyncio.create_task(work) for work in (readers.listen(health), readers.look(health))]
             try:
                 yield
             finally:
-                listener.cancel()
-                with suppress(asyncio.CancelledError):
-                    await listener
+                for task in tasks:
+                    task.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await task
 
     app = guarded(QueryApi(title="Retrace queries", version="1", description=DESCRIPTION, lifespan=lifespan), gate)
     for router in (search.routes(readers, meaning), *(routes(readers) for routes in ROUTES)):

@@ -24,10 +24,12 @@ from projections.freshness import Freshness, check_topics
 from projections.owner import see_own
 from projections.question import REACHED_NOW, Answer, Question, Reached, missing_in, told
 from projections.view import Projection
-from schemas.errors import Invalid, NotFound, Unavailable
+from schemas.errors import Invalid, NotFound, Problem, Unavailable
 
 LOOK_AGAIN_S = 0.25
 """How often a waiting query looks even when nothing is told."""
+
+LOOK_AT_ELASTIC_S = 5.0
 
 NOT_MADE = "the read models have not been made yet: start the projector with `retrace serve projector`"
 
@@ -149,6 +151,17 @@ class ReadModels:
             except Unavailable as fault:
                 health.failed("postgres", fault.detail)
             await asyncio.sleep(1)
+
+    async def look(self, health: Health) -> None:
+        """Say of Elasticsearch whether it answers, until cancelled; all but the searches do without it."""
+        while True:
+            try:
+                with translated("the search indices"):
+                    await self.elastic.cluster.health()
+                health.ok("elasticsearch")
+            except Problem as fault:
+                health.failed("elasticsearch", f"{fault.detail}; searches answer 503 meanwhile", vital=False)
+            await asyncio.sleep(LOOK_AT_ELASTIC_S)
 
     def _statement(self, question: Question) -> bytes:
         versions = {name: self.projections[name].version for name in question.views}

@@ -8,12 +8,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from pydantic import TypeAdapter
 
+from infra.health import Health
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
 from infra.settings import Settings
 from projections import answers, answers_search
+from projections.api import create_app
 from projections.testing import minute
 from schemas.access import ApiKeyCreated
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
@@ -286,3 +288,19 @@ async def test_openapi_describes_every_route(get: Get) -> None:
         for operation in operations.values():
             assert operation["summary"], path
     assert len(document["paths"]) >= len(ANSWERS) + 1
+
+
+async def test_a_store_that_is_away_is_told(settings: Settings) -> None:
+    """Whoever is on call reads the cause; without Elasticsearch all but the searches go on."""
+    nowhere = settings.elastic.model_copy(update={"url": "http://127.0.0.1:9"})
+    health = Health("queries")
+    app = create_app(settings.model_copy(update={"elastic": nowhere}), health)
+    async with app.router.lifespan_context(app):
+
+        async def told() -> bool:
+            found = health.components
+            return "elasticsearch" in found and found["postgres"].ok and not found["elasticsearch"].ok
+
+        await eventually(told)
+        assert "searches answer 503" in health.components["elasticsearch"].cause
+        assert not health.components["elasticsearch"].vital
