@@ -41,6 +41,7 @@ class Meaning:
         self._settings = settings
         self._elastic = elastic
         self._sentences: Sentences | None = None
+        self._is_away = False
         self._model: tuple[float, str | None] = (0.0, None)
         self._kept: OrderedDict[tuple[str, str], Vector] = OrderedDict()
 
@@ -68,8 +69,11 @@ class Meaning:
             timeout_s = self._settings.search.timeout_ms / 1000
             (values,) = await self._sentences.vectors(served_as(model), [text], timeout_s)
         except Problem as fault:
-            log.warning("no vector for a query", cause=fault.detail)
+            if not self._is_away:  # told once, and not for every query
+                log.warning("queries get no vectors", cause=fault.detail)
+            self._is_away = True
             return Absent(fault.detail)
+        self._is_away = False
         self._kept[model, text] = Vector(values, model)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
