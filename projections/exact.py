@@ -17,6 +17,7 @@ from infra.kafka.partitioner import partition_of
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.kafka.replay import recorded
+from infra.personal.files import erased
 from infra.postgres import connect
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -29,7 +30,7 @@ from projections.question import Answer, Question, missing_in, position_header
 from projections.table import Table
 from projections.view import Projection, View, topics_of
 from schemas.envelope import Recorded
-from schemas.errors import Gone, Invalid, Problem
+from schemas.errors import Invalid, Problem
 from schemas.models import OffsetRange
 from schemas.position import Position
 from schemas.profiles import UserErased
@@ -135,10 +136,7 @@ class ExactReads:
         ranges = await ranges_now(self._settings, [topic for topic in topics if topic == ERASURES])
         for events in (await self._events(_of_key(person, ranges), [person])).values():
             if any(isinstance(one.event, UserErased) for one in events):
-                raise Gone(
-                    f"user '{person}' has been erased for good, and with it what was known at any time before",
-                    code="erased_user",
-                )
+                raise erased(person)
 
     async def _asked(
         self, question: Question, views: Sequence[View], events: Events, values: Mapping[str, Any]
