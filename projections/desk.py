@@ -90,7 +90,7 @@ class Desk:
             await self._begin(connection, ends)
             start = {p: min(partitions[p] for partitions in self._reached.values()) for p in ends}
             self._tell_ready(start, ends)
-            async with open_reader(self._settings, self._decoder, _Nowhere(), TOPIC, start) as reader:
+            async with open_reader(self._settings, self._decoder, TOPIC, start) as reader:
                 while True:
                     batch = await reader.read()
                     if batch is None:
@@ -180,10 +180,3 @@ class Desk:
         )
         settled = settled_of(request, view, 0, Sums(), problem)
         await self._voice.say(settled, view, request.meta, f"{view}/0")
-
-
-class _Nowhere:
-    """The reader of the dead letters makes none."""
-
-    async def write(self, reader: str, raw: object, fault: BaseException) -> None:
-        """Write nothing."""

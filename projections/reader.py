@@ -12,7 +12,6 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from infra.kafka import columns, frame
 from infra.kafka.consumer import make_consumer
-from infra.kafka.deadletters import Letters
 from infra.kafka.fetch import open_client
 from infra.kafka.records import Decoder, Raw
 from infra.kafka.tail import Growth, Tail
@@ -37,22 +36,19 @@ class Reader:
     Args:
         tail: follows the topic's partitions from where `reached` says.
         tenant: whose events are read; the others are passed over.
-        name: what dead letters call this reader.
     """
 
-    def __init__(self, tail: Tail, decoder: Decoder, letters: Letters, *, topic: str, tenant: str, name: str) -> None:
+    def __init__(self, tail: Tail, decoder: Decoder, *, topic: str, tenant: str) -> None:
         self._tail = tail
         self._decoder = decoder
-        self._letters = letters
         self._topic = TOPICS[topic]
         self._tenant = tenant
-        self._name = name
 
     async def read(self, *, wait_ms: int = 1000) -> Batch | None:
         """The next batch; None when nothing came in `wait_ms`.
 
         Raises:
-            Unavailable: Kafka, the registry or the dead letters' topic is away; open the reader again.
+            Unavailable: Kafka or the registry is away; open the reader again.
             Incompatible: the log does not reach to where the reader stands, or no longer.
         """
         grown = await self._tail.read(wait_ms=wait_ms)
@@ -149,13 +145,7 @@ def _raw(topic: Topic, partition: int, record: Any) -> Raw:
 
 @asynccontextmanager
 async def open_reader(
-    settings: Settings,
-    decoder: Decoder,
-    letters: Letters,
-    topic: str,
-    reached: Mapping[int, int],
-    *,
-    name: str = "projector",
+    settings: Settings, decoder: Decoder, topic: str, reached: Mapping[int, int]
 ) -> AsyncIterator[Reader]:
     """A reader of `topic` that stands at the offsets `reached`.
 
@@ -165,7 +155,7 @@ async def open_reader(
     async with open_client(settings, [topic]) as client:
         tail = Tail(client, settings, topic, reached)
         try:
-            yield Reader(tail, decoder, letters, topic=topic, tenant=settings.tenant, name=name)
+            yield Reader(tail, decoder, topic=topic, tenant=settings.tenant)
         finally:
             await tail.close()
 

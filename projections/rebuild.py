@@ -24,11 +24,11 @@ from projections.compare import Comparison
 from projections.faults import translated
 from projections.job import Stopped, checkpoints, open_job, put_failed, put_paused, unless_stopped
 from projections.older import remove_older
-from projections.refill import Progress, Silent
+from projections.refill import Progress
 from projections.view import Projection
 from schemas.errors import Problem, Rejected
 
-__all__ = ["Progress", "Silent", "cancel", "pause", "rebuild", "resume", "retire", "rollback", "switch", "verify"]
+__all__ = ["Progress", "cancel", "pause", "rebuild", "resume", "retire", "rollback", "switch", "verify"]
 
 log = structlog.get_logger()
 

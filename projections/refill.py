@@ -6,9 +6,8 @@ Nothing outside is touched: no dead letter is written, nobody is notified.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from infra.kafka.records import Decoder, Raw
+from infra.kafka.records import Decoder
 from infra.settings import Settings
 from projections.batch import Batch
 from projections.beside import Beside, Positions
@@ -24,14 +23,6 @@ Progress = Callable[[int, int], None]
 
 PATIENCE = 20
 """Empty reads, of a second each, after which Kafka is held to be away."""
-
-
-@dataclass(frozen=True)
-class Silent:
-    """Dead letters of a fold that the live read model has been through: they have been written."""
-
-    async def write(self, reader: str, raw: Raw, fault: BaseException) -> None:
-        """Write nothing."""
 
 
 class Pace:
@@ -132,8 +123,7 @@ class Fold:
             reached = self._reached.setdefault(topic, dict.fromkeys(ends, 0))
             wanted = {p: reached[p] for p, end in ends.items() if reached[p] < end}
             if wanted:
-                name = self._projection.name
-                async with open_reader(self._settings, self._decoder, Silent(), topic, wanted, name=name) as reader:
+                async with open_reader(self._settings, self._decoder, topic, wanted) as reader:
                     async for batch in batches_up_to(reader, wanted, ends):
                         await self._take(batch, pace, total)
 

@@ -20,7 +20,6 @@ import projections.views
 from infra.discover import discover
 from infra.elastic import make_elastic
 from infra.health import Health
-from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
 from infra.kafka.membership import Share, join
 from infra.kafka.records import Decoder
@@ -92,7 +91,7 @@ async def run(settings: Settings, health: Health, wanted: Iterable[Projection], 
             for topic, lanes in _lanes(settings, client, voice, standings).items():
                 for kind in (View, Index):  # one store's absence does not hold up the other's read models
                     chosen = [lane for lane in lanes if isinstance(lane.projection, kind)]
-                    source = Source(settings, decoder, DeadLetters(writer), topic)
+                    source = Source(settings, decoder, topic)
                     group.create_task(Line(source, chosen, share).run())
 
 
@@ -124,12 +123,11 @@ class Source:
 
     settings: Settings
     decoder: Decoder
-    letters: DeadLetters
     topic: str
 
     def open(self, reached: Mapping[int, int]) -> AbstractAsyncContextManager[Reader]:
         """A reader that stands at these offsets."""
-        return open_reader(self.settings, self.decoder, self.letters, self.topic, reached)
+        return open_reader(self.settings, self.decoder, self.topic, reached)
 
 
 class Line:
