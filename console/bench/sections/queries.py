@@ -21,7 +21,7 @@ from schemas.errors import Problem, TimedOut
 
 NAME = "queries"
 PEER = "FastAPI, pydantic, psycopg"
-WATCHED = ("queries", "postgres")
+WATCHED = ("queries",)
 PEOPLE = 2_000
 RATE = 500
 CLIENTS = 16
