@@ -22,6 +22,9 @@ from schemas.profiles import UserErased
 PEOPLE, REMOVED = "erased_people", "projection_erasures"
 """Who was erased, and how many rows each read model removed; the first is published, as read models are."""
 
+SEEN = "_seen"
+"""Suffix of the table of ids, chosen by clients, that a view has counted; its key is the records' own: the person."""
+
 TABLES = """
     CREATE TABLE IF NOT EXISTS {people} (
         user_id text PRIMARY KEY, erased_at timestamptz NOT NULL, reason text NOT NULL
@@ -54,6 +57,7 @@ class Erasing:
         self._keeps_rows = bool(view.anonymous)
         self._schema = schema
         self._store = store
+        self._tells_repeats = view.deduplicate
 
     async def prepare(self, connection: AsyncConnection[Any]) -> None:
         """Make the tables where they are missing."""
@@ -89,8 +93,12 @@ class Erasing:
             change=self._change(self._names["table"]),
         )
         await connection.execute(counted, (list(people), self._store))
-        for name in await self._beside(connection):
+        beside = await self._beside(connection)
+        for name in beside:
             await connection.execute(self._change(sql.Identifier(self._schema, name)), (list(people),))
+        for name in [self._store, *beside] if self._tells_repeats else ():
+            seen = sql.Identifier(self._schema, name + SEEN)
+            await connection.execute(self._sql("DELETE FROM {seen} WHERE key = ANY(%s)", seen=seen), (list(people),))
 
     def _change(self, table: sql.Composable) -> sql.Composed:
         """Takes people out of a table."""

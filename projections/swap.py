@@ -16,7 +16,8 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from projections.table import SEEN, Table
+from projections.erasure import SEEN
+from projections.table import Table
 from schemas.errors import Unavailable
 
 PATIENCE_S = 10.0

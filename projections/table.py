@@ -9,13 +9,10 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 
 from projections import checkpoint
 from projections.batch import Batch, Staged
-from projections.erasure import Erasing
+from projections.erasure import SEEN, Erasing
 from projections.faults import Broken
 from projections.staging import columns
 from projections.view import View
-
-SEEN = "_seen"
-"""Suffix of the table of ids, chosen by clients, that a view has counted."""
 
 MANY = 1_000
 """Events from which on they are made ready beside the event loop."""

@@ -160,6 +160,24 @@ async def test_how_much_was_removed_is_on_record(database: AsyncConnection[Any],
     assert rows == [{"store": "user_history_v1", "user_id": user_id, "removed": 2} for user_id in sorted(GONE)]
 
 
+async def test_a_table_that_is_kept_to_go_back_to_forgets_as_well(
+    database: AsyncConnection[Any], settings: Settings
+) -> None:
+    """Nothing is folded into it, so the live one's erasures reach over to it."""
+    topics, schema = wanted(user_history.VIEW), settings.postgres.db_schema
+    await folded(database, settings, user_history.VIEW, [topics["interactions"]])
+    kept = Table(user_history.VIEW, schema, f"{user_history.VIEW.physical}_0123abcd")
+    await kept.create(database)
+    async with database.transaction():
+        await kept.fold(database, batch_of(topics["interactions"]))
+    async with database.transaction():
+        await Table(user_history.VIEW, schema).fold(database, batch_of(topics["profiles"]))
+    assert {row["user_id"] for row in await published(database, kept)} == {"ben"}
+    for table in (kept.name, user_history.VIEW.physical):
+        seen = await (await database.execute(f"SELECT DISTINCT key FROM {table}_seen".encode())).fetchall()
+        assert seen == [{"key": "ben"}]
+
+
 async def test_who_was_erased_is_published(database: AsyncConnection[Any], settings: Settings) -> None:
     """Queries and recommendations answer 410 by it."""
     await folded(database, settings, user_profile.VIEW, list(wanted(user_profile.VIEW).values()))
@@ -252,10 +270,10 @@ async def test_erased_while_the_documents_are_being_written(
     await documents.create()
     topics, write = history(), Documents._write
 
-    async def late(self: Documents, pending: Any) -> None:
+    async def late(self: Documents, *arguments: Any) -> None:
         if self is documents:
             await other.fold(batch_of(topics["profiles"]))
-        await write(self, pending)
+        await write(self, *arguments)
 
     monkeypatch.setattr(Documents, "_write", late)
     await documents.fold(batch_of(topics["decisions"]))
