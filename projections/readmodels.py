@@ -56,6 +56,7 @@ class ReadModels:
         self._behind = Behind(settings)
         self._statements: dict[Question, bytes] = {}
         self._is_ours = False
+        self._look_at = 0.0
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
@@ -193,9 +194,10 @@ class ReadModels:
         return row
 
     async def _see_own(self, connection: AsyncConnection[DictRow]) -> None:
-        """See once that the read models are our tenant's."""
-        if not self._is_ours:
+        """See once that the read models are our tenant's; while they are nobody's, once a second."""
+        if not self._is_ours and time.monotonic() >= self._look_at:
             self._is_ours = await see_own(connection, self.settings)
+            self._look_at = time.monotonic() + 1
 
 
 def missing(what: str, remedy: str, position: str) -> NoReturn:
