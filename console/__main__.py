@@ -24,6 +24,7 @@ VERBS: Mapping[str, str] = {
     "dead-letters": "console.dead_letters:app",
     "schemas": "console.schemas:schemas",
     "keys": "console.keys:app",
+    "quality": "console.quality:quality",
     "simulate": "console.simulate:simulate",
     "faults": "console.faults.command:app",
     "bench": "console.bench.command:bench",

@@ -60,13 +60,22 @@ def load(cache_dir: Path) -> MovieLens:
     Raises:
         Unavailable: the download failed; the message says what to do.
     """
-    folder = next(environment(cache_dir, "movielens").glob(FOLDER))
+    folder = folder_of(cache_dir)
     ratings = sorted((_rating(row) for row in _rows(folder / "ml-100k.inter")), key=lambda r: r.occurred_at)
     return MovieLens(
         users=tuple(_viewer(row) for row in _rows(folder / "ml-100k.user")),
         items=tuple(_film(row) for row in _rows(folder / "ml-100k.item")),
         ratings=tuple(ratings),
     )
+
+
+def folder_of(cache_dir: Path) -> Path:
+    """Where its files are.
+
+    Raises:
+        Unavailable: as `load`.
+    """
+    return next(environment(cache_dir, "movielens").glob(FOLDER))
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:

@@ -119,9 +119,17 @@ def evaluate(
     """
     if not cases:
         raise Invalid("no user has anything to predict: use a larger test share", code="empty_split")
-    answers = [answer[:k] for answer in rank(scorer, cases)]
+    answers = rank(scorer, cases)
     if fallback is not None:
         answers = [fill(a, b, k) for a, b in zip(answers, rank(fallback, cases), strict=True)]
+    return measured(cases, answers, k, popularity)
+
+
+def measured(
+    cases: Sequence[Case], answers: Sequence[Sequence[str]], k: int, popularity: Mapping[str, float]
+) -> Evaluation:
+    """Metrics of the first `k` of these answers, one for each case; there must be a case."""
+    answers = [answer[:k] for answer in answers]
     segments = {
         segment: _measure([(c, a) for c, a in zip(cases, answers, strict=True) if c.segment == segment], k, popularity)
         for segment in sorted({case.segment for case in cases})
