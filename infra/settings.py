@@ -139,7 +139,7 @@ class SearchSettings(BaseModel):
     """How items are found by their meaning."""
 
     sentence_model: Path | None = Field(
-        None, description="ONNX file of a sentence model over BERT's uncased vocabulary; default the one that is shipped"
+        None, description="ONNX file of one that reads BERT's uncased vocabulary; default the shipped one"
     )
     timeout_ms: int = Field(50, description="how long a query's vector may take before words alone decide", gt=0)
     instances: int = Field(1, description="texts that the sentence model works on at once, on each server", ge=1)
