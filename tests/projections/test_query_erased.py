@@ -1,7 +1,8 @@
 """Queries about people: what is sealed is opened for the answer, and of the erased nothing is said but that."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -18,7 +19,7 @@ from schemas.contracts import contracts
 from schemas.profiles import UserErased, UserRegistered
 
 from .conftest import Get, StartProjector, eventually
-from .telling import Decided, append, meta_of, ready, viewed
+from .telling import Decided, meta_of, ready, viewed
 from .test_view_results import served
 
 ANA = Person("default", "ana")
@@ -49,7 +50,9 @@ async def told(
         log = Decided(settings, decoder, producer)
         registered = await log.append(UserRegistered(**sealed))
         await log.append(UserRegistered(user_id="ben", name="enc: is a name"))
-        await append(writer, viewed("ana", "i1", 1))
+        await writer.append_all(
+            [(viewed("ana", "i1", 1), replace(meta_of(viewed("ana"), "ana"), id=uuid5(NAMESPACE_URL, "1")))]
+        )
         await writer.append_all([(served("dec1"), meta_of(served("dec1"), "ana"))])
         running = projector()
         await eventually(lambda: ready(running))
@@ -103,3 +106,12 @@ async def test_a_decision_for_somebody_erased_is_a_number_without_a_person(told:
     assert (status, decision["user_id"][:7], decision["items"], decision["history_sha256"]) == (200, "erased/", [], "")
     _, found, _ = await get("/decisions/search", user_id="ana", **fresh)
     assert found["total"] == 0
+
+
+async def test_no_table_about_people_names_the_erased(told: Told, settings: Settings, get: Get) -> None:
+    """Not the tables that are shown alone: also those that tell repeats."""
+    await get("/users/ben/history", **await told.erased())
+    async with await connect(settings, "test") as connection:
+        for table in ("user_profile_v1", "user_history_v1", "user_history_v1_seen", "decisions_v1"):
+            found = await (await connection.execute(f"SELECT * FROM {table}".encode())).fetchall()
+            assert "ana" not in repr(found), table
