@@ -10,7 +10,7 @@ from projections.faults import Broken
 from projections.parked import Parked
 from projections.parking import Parking, Told
 from projections.standing import Standing
-from projections.view import Projection
+from projections.view import Index, Projection
 from projections.writer import Writer
 
 EVENTS = Counter("retrace_projection_events_total", "Events given to a read model.", ["view", "topic"])
@@ -26,6 +26,9 @@ APPLY_SECONDS = Histogram(
     ["view"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
+
+IN_ONE_PIECE = 4_000
+"""Events whose documents are written under one checkpoint."""
 
 log = structlog.get_logger()
 
@@ -72,11 +75,17 @@ class Lane:
     async def take(self, batch: Batch) -> None:
         """Bring what is new of a batch into the read model. A view whose own fault it is stops.
 
+        A large batch of documents goes in pieces, each with its checkpoint: Elasticsearch takes its time.
+
         Raises:
             Unavailable: the store is away.
             Overtaken: another runner has moved the checkpoint.
         """
         part = batch.beyond(self.reached)
+        if isinstance(self.projection, Index) and len(part) > IN_ONE_PIECE:
+            for half in part.halves():
+                await self.take(half)
+            return
         if self.stopped or not part.ends or self._parking is None:
             return
         name = self.projection.name
