@@ -5,6 +5,7 @@ from typing import Any
 
 from commands.api.bulk.naming import OFFSET, UPLOAD_ID
 from commands.api.headers import KEY
+from commands.api.personal import PERSON
 from commands.api.shape import Shape, field_shape, shape_of
 from infra.http import PROBLEM_BASE, PROBLEM_JSON
 from schemas.contracts import Contract, contracts
@@ -64,6 +65,7 @@ PROBLEMS: Mapping[int, tuple[str, str, str]] = {
         "already_registered",
         "user 'ana' is registered already",
     ),
+    410: ("It is about somebody who has been erased.", "erased_user", "user 'ana' has been erased for good"),
     412: (
         "The aggregate is not as If-Match or If-None-Match has it.",
         "version_conflict",
@@ -383,8 +385,14 @@ def ref(name: str) -> Shape:
 def _answers(contract: Contract) -> Shape:
     if contract.is_fact:
         recorded = answer("It is on record.", ref("Recorded"), RECORDED_EXAMPLE, ["X-Position"])
-        return {"201": recorded, **problems(400, 413, 415, 422, 503)}
-    return _decided(*(() if contract.needs_precondition else (428,)))
+        return {"201": recorded, **problems(400, *_gone(contract), 413, 415, 422, 503)}
+    without = [*(() if contract.needs_precondition else (428,)), *(() if _gone(contract) else (410,))]
+    return _decided(*without)
+
+
+def _gone(contract: Contract) -> Sequence[int]:
+    """The status of what is about an erased person, where that can be: by its key, or in a command that it carries."""
+    return (410,) if contract.key == PERSON or contract.carries else ()
 
 
 def _decided(*without: int) -> Shape:

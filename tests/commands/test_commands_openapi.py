@@ -27,8 +27,8 @@ seed = 20
 max-examples = 15
 [checks]
 # what was asked for can be right and still be refused: on another version, about something that is not there
-positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 413]
-negative_data_rejection.expected-statuses = [400, 401, 404, 405, 409, 413, 415, 422, 428]
+positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 410, 412, 413]
+negative_data_rejection.expected-statuses = [400, 401, 404, 405, 409, 410, 413, 415, 422, 428]
 missing_required_header.expected-statuses = [400, 401, 422, 428]
 [auth.openapi.key]
 bearer = "${ADMIN_KEY}"
@@ -36,11 +36,11 @@ bearer = "${ADMIN_KEY}"
 enabled = false
 [[operations]]
 include-path-regex = "^/interactions" # lines are judged one by one
-checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 409, 413, 415, 422]
-checks.positive_data_acceptance.expected-statuses = [200, 201, 401, 404, 409, 422]
+checks.negative_data_rejection.expected-statuses = [200, 400, 401, 404, 409, 410, 413, 415, 422]
+checks.positive_data_acceptance.expected-statuses = [200, 201, 401, 404, 409, 410, 422]
 [[operations]]
 include-path-regex = "^/(schedules|commands)$" # what is carried in them has a description of its own
-checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 413, 422]
+checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 410, 412, 413, 422]
 [[operations]]
 include-path-regex = "^/api-keys"
 checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 409, 412, 422] # a time may have passed
