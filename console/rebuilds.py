@@ -159,7 +159,7 @@ def followed(doing: str) -> Iterator[Progress]:
 def say(name: str, comparison: Comparison) -> None:
     """A comparison as lines."""
     if comparison.equal:
-        console.print(f"[green]equal[/]     {name}: {comparison.live_rows:,} rows, hash {comparison.live_hash[:16]}")
+        console.print(f"[green]equal[/]     {name}: {comparison.live_rows:,} rows, hash {comparison.live_hash[-16:]}")
         return
     console.print(f"[red]different[/] {name}: {comparison.live_rows:,} rows live, {comparison.fresh_rows:,} fresh")
     for difference in comparison.sample:

@@ -32,8 +32,6 @@ class Start:
     known: Known
 
 
-
-
 class Writer(Protocol):
     """What a lane needs to know of the store of its read model.
 
