@@ -107,7 +107,7 @@ async def test_our_projection_is_measured_to_its_end(settings: Settings) -> None
     """The clock stops when both views have folded every event, not before."""
     count = 9_000
     await filled(settings, count)
-    sample = await projection.ours(settings, count)
+    sample = await projection.ours(settings, projection.BOTH, count)
     assert sample["events/s"] > 0
     with psycopg.connect(settings.postgres.dsn.get_secret_value()) as connection:
         connection.execute(SQL("SET search_path = {}").format(Identifier(settings.postgres.db_schema)))

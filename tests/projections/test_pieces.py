@@ -1,7 +1,6 @@
-"""The pure parts of the read side: cutting batches, grouping lanes, merging documents, reading cursors."""
+"""The pure parts of the read side: cutting batches, grouping lanes, merging documents."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import NAMESPACE_URL, uuid5
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from projections.batch import Batch
 from projections.documents import Pending, merged
 from projections.lane import Lane, cohorts
-from projections.routes.common import before, cursor
 from projections.runner import declared
 from projections.staging import META, columns, row_maker
 from projections.testing import Log, batch_of, columns_of, minute
@@ -21,7 +19,6 @@ from projections.view import Drop, Put, View, topics_of
 from projections.views import catalogue_search, command_log, user_history
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.envelope import Recorded
-from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.topics import DECIDED
 
@@ -171,16 +168,3 @@ def test_search_document_follows_an_item() -> None:
         ["horror"],
         True,
     )
-
-
-@given(st.datetimes(datetime(1970, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC)), st.integers(0, 2**62))
-def test_a_cursor_comes_back_as_it_was(at: datetime, offset: int) -> None:
-    """A page that begins elsewhere repeats or skips rows."""
-    assert before(cursor(at, offset)) == (at, offset)
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-01~x", "~1", "2026-01-01~99999999999999999999"])
-def test_a_bad_cursor_is_told(text: str) -> None:
-    """A cursor of another service must not be taken for the beginning."""
-    with pytest.raises(Invalid):
-        before(text)

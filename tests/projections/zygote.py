@@ -11,6 +11,7 @@ import sys
 
 from infra.health import Health
 from infra.kafka.membership import Whole
+from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from projections import runner
@@ -37,7 +38,7 @@ def main() -> None:
     settings = Settings()
     decoder = asyncio.run(open_decoder(settings))
 
-    async def at_hand(_: Settings) -> object:
+    async def at_hand(settings: Settings) -> Decoder:
         return decoder
 
     runner.open_decoder = at_hand  # type: ignore[attr-defined]  # asking the registry anew takes longer than the rest

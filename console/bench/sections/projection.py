@@ -95,14 +95,15 @@ async def _forget_indices(settings: Settings, wanted: Sequence[Projection]) -> N
 
 
 def _between_checkpoints(connection: psycopg.Connection[Any], wanted: Sequence[Projection], total: int) -> float:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline, began = time.monotonic() + PATIENCE_S, time.perf_counter()
     first: tuple[float, int] | None = None
     while time.monotonic() < deadline:
         reached, now = _reached(connection, wanted), time.perf_counter()
         if reached and first is None:
             first = (now, reached)
-        if first and reached >= total:
-            return (total - first[1]) / (now - first[0])
+        if first and reached >= total:  # all in one batch: then the start counts too
+            since, done = first if first[1] < total else (began, 0)
+            return (total - done) / (now - since)
         time.sleep(LOOK_EVERY_S)
     raise TimeoutError(f"the projector has not folded {total} events in {PATIENCE_S} s")
 
