@@ -5,10 +5,9 @@ import contextlib
 import json
 import random
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from infra.settings import Settings, child_environment
 from infra.stack.ports import is_free
 from infra.stack.stack import merged
 
-ROOT = Path(__file__).parents[2]
+from .conftest import ROOT, Copied
+
 HOW_TO = (ROOT / "docs" / "how-to" / "add-an-aggregate.md").read_text()
 FILES = re.findall(r"^```\w+ (\S+)\n(.*?)^```$", HOW_TO, re.MULTILINE | re.DOTALL)
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", HOW_TO, re.MULTILINE | re.DOTALL)
@@ -31,7 +31,6 @@ CURL = re.compile(
 )
 REPLAY = re.compile(r"^uv run retrace (replay [^\n]*)\n```\n```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 REFUSAL = re.compile(r"^```\nretrace: (.*?)^```$", re.MULTILINE | re.DOTALL)
-PARTS = ("commands", "console", "inference", "infra", "projections", "schemas", "streams", "pyproject.toml")
 SAME_EACH_TIME = ("aggregate_id", "outcome", "status", "version", "events", "type", "key", "data", "topic")
 WISHES = "schemas/avro/wishes.avsc"
 
@@ -39,20 +38,9 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
+def project(copied: Copied) -> Path:
     """A copy of the project with the files of the how-to in it."""
-    copy = tmp_path / "project"
-    for part in PARTS:
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / part, copy / part)
-    for name, content in FILES:
-        path = copy / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    yield copy
-    shutil.rmtree(copy)
+    return copied(FILES)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from functools import partial
 from console.api import Api
 from console.bench import synthetic
 from console.bench.bench import Bench, Section
-from console.bench.cpu import told, with_cpu
-from console.bench.figure import OURS, Figure, Sample, Samples, at_least, at_most, peers_of, runs_of
-from console.bench.load import closed_loop, open_loop
+from console.bench.figure import OURS, Figure, at_least, at_most
+from console.bench.load import closed_loop
+from console.bench.pace import Pace
 from console.bench.people import register
 from console.bench.wire import Wire
 from infra.access.client import headers_of
@@ -21,11 +21,19 @@ from schemas.errors import Problem, TimedOut
 
 NAME = "queries"
 PEER = "FastAPI, pydantic, psycopg"
-WATCHED = ("queries",)
 PEOPLE = 2_000
 RATE = 500
 CLIENTS = 16
 WARM_UP_S = 1.0
+PACE = Pace(
+    section=NAME,
+    unit="profiles",
+    rate=RATE,
+    clients=CLIENTS,
+    watched=("queries",),
+    latencies={"p50": None, "p99": at_most(10)},
+    most=at_least(2_000),
+)
 STARTS_WITHIN_S = 30
 
 
@@ -48,8 +56,9 @@ async def run(bench: Bench) -> list[Figure]:
         for wire in wires.values():
             await _until_there(wire, people[0])
             await closed_loop(partial(_read, wire, people), clients=CLIENTS, duration_s=WARM_UP_S)
-        return figures(
-            await bench.alternate(NAME, {who: partial(_measured, bench, wires[who], people) for who in wires})
+        reads = {who: partial(_read, wire, people) for who, wire in wires.items()}
+        return PACE.figures(
+            await bench.alternate(NAME, {who: partial(PACE.measured, bench, reads[who]) for who in reads})
         )
 
 
@@ -93,55 +102,6 @@ async def _until_there(wire: Wire, person: str) -> None:
 
 async def _read(wire: Wire, people: list[str], number: int) -> None:
     await wire.send("GET", f"/users/{people[(number * 37) % len(people)]}", b"")
-
-
-async def _measured(bench: Bench, wire: Wire, people: list[str]) -> Sample:
-    read = partial(_read, wire, people)
-    steady = await open_loop(read, rate=RATE, duration_s=bench.sizes.load_s)
-    full, cpu = await with_cpu(
-        bench.stack, WATCHED, closed_loop(read, clients=CLIENTS, duration_s=bench.sizes.closed_s)
-    )
-    for fault, times in (steady.faults + full.faults).most_common(3):
-        bench.say(f"  [red]{times} × {fault}[/]")
-    return steady.summary() | {"full": full.rate, "faults": steady.faults.total() + full.faults.total()} | cpu
-
-
-def figures(samples: Samples) -> list[Figure]:
-    """The figures of these runs."""
-    late = max(runs_of(samples, OURS, "late_ms"))
-    latencies = [
-        Figure(
-            section=NAME,
-            name=f"profile, {key} at {RATE}/s",
-            unit="ms",
-            better="lower",
-            runs=runs_of(samples, OURS, key),
-            asked=goal,
-            peers=peers_of(samples, key),
-            note=f"the generator was at most {late:.1f} ms late, which the latencies include" if key == "p99" else "",
-        )
-        for key, goal in (("p50", None), ("p99", at_most(10)))
-    ]
-    throughput = Figure(
-        section=NAME,
-        name=f"profiles, {CLIENTS} clients",
-        unit="reads/s",
-        better="higher",
-        runs=runs_of(samples, OURS, "full"),
-        asked=at_least(2_000),
-        peers=peers_of(samples, "full"),
-        note=told(samples[OURS], WATCHED),
-    )
-    refused = Figure(
-        section=NAME,
-        name="refused or failed",
-        unit="reads",
-        better="lower",
-        runs=runs_of(samples, OURS, "faults"),
-        asked=at_most(0),
-        peers=peers_of(samples, "faults"),
-    )
-    return [*latencies, throughput, refused]
 
 
 SECTION = Section(
