@@ -10,6 +10,9 @@ from inference.follower import Follower
 from infra.access.client import headers_of
 from infra.kafka.ranges import ranges_now
 from infra.kafka.replay import recorded
+from infra.personal.fields import opened
+from infra.personal.keys import Keys
+from infra.personal.seal import Person
 from infra.postgres import connect
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -76,7 +79,9 @@ async def test_nothing_of_another_tenant_shows(town: Town) -> None:
     [shared] = [row for row in await content(town, "popularity") if row["item_id"] == "shared"]
     assert shared["interactions"] == 1
     [both] = [row for row in await content(town, "user_profile") if row["user_id"] == "both"]
-    assert (both["name"], both["training"]) == (OURS, True)
+    person = Person(OURS, "both")
+    name = opened(await Keys(town.settings).of(person), person, "name", both["name"])
+    assert (name, both["training"]) == (OURS, True)
 
 
 async def test_nobody_trains_on_another_tenants_data(town: Town) -> None:
