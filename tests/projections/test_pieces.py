@@ -7,6 +7,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from projections.batch import Batch
@@ -33,9 +34,12 @@ def test_every_read_model_is_found() -> None:
         "catalogue",
         "catalogue_search",
         "command_log",
+        "dead_letter_requests",
+        "dead_letters",
         "decisions",
         "decisions_search",
         "deployments",
+        "events_search",
         "live_models",
         "model_registry",
         "popularity",
@@ -72,6 +76,7 @@ def test_a_row_holds_fields_and_what_stands_around_them() -> None:
     assert (row["user_id"], row["partition"], row["offset"], row["decision_id"]) == ("ana", 3, 0, None)
 
 
+unhurried = hypothesis_settings(deadline=None)
 partitions = st.integers(0, 2)
 histories = st.lists(partitions, min_size=2, max_size=30)
 forms = st.sampled_from([batch_of, columns_of])
@@ -85,6 +90,7 @@ def places(*batches: Batch) -> list[tuple[int, int]]:
     return sorted((e.position.partition, e.position.offset) for e in events_of(*batches))
 
 
+@unhurried
 @given(histories, forms)
 def test_two_halves_are_the_whole(where: list[int], form: Callable[[list[Recorded]], Batch]) -> None:
     """Isolating a poison event must neither skip nor repeat any other."""
@@ -97,6 +103,7 @@ def test_two_halves_are_the_whole(where: list[int], form: Callable[[list[Recorde
     assert len(one.raws()) == len(one) == len(batch) // 2
 
 
+@unhurried
 @given(histories, st.dictionaries(partitions, st.integers(0, 30), min_size=3), forms)
 def test_below_and_beyond_share_out_a_batch(
     where: list[int], reached: dict[int, int], form: Callable[[list[Recorded]], Batch]
@@ -110,6 +117,7 @@ def test_below_and_beyond_share_out_a_batch(
     assert all(beyond.first[p] == max(reached[p], batch.first[p]) for p in beyond.ends)
 
 
+@unhurried
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=20), st.sets(st.sampled_from("abc")), forms)
 def test_keys_share_out_a_batch(keys: list[str], chosen: set[str], form: Callable[[list[Recorded]], Batch]) -> None:
     """What waits behind a poison event and what flows on must be all there is, each once."""
@@ -121,6 +129,7 @@ def test_keys_share_out_a_batch(keys: list[str], chosen: set[str], form: Callabl
     assert (waiting.ends, flowing.ends) == (batch.ends, batch.ends)
 
 
+@unhurried
 @given(histories)
 def test_columns_hold_the_same_events(where: list[int]) -> None:
     """Elasticsearch gets its events one by one from either form."""
