@@ -31,9 +31,14 @@ LOOK_AGAIN_S = 0.25
 
 LOOK_AT_ELASTIC_S = 5.0
 
-NOT_MADE = "the read models have not been made yet: start the projector with `retrace serve projector`"
-
 log = structlog.get_logger()
+
+
+class NotMade(Unavailable):
+    """No projector has made the read models yet."""
+
+    def __init__(self) -> None:
+        super().__init__("the read models have not been made yet: start the projector with `retrace serve projector`")
 
 
 class ReadModels:
@@ -112,7 +117,7 @@ class ReadModels:
             raise
         except Exception as fault:
             if isinstance(fault.__cause__, NotFoundError):
-                raise Unavailable(NOT_MADE) from fault
+                raise NotMade from fault
             raise
         return answer.body, position
 
@@ -128,11 +133,12 @@ class ReadModels:
         until = time.monotonic() + freshness.wait_s
         while True:
             moved = self._moved
-            reached, _ = await self._reached(*views)
+            left = until - time.monotonic()
+            reached = await self._reached_by(left, *views)
             _check_partitions(freshness, reached)
-            if not missing_in(freshness.positions, reached):
+            if reached and not missing_in(freshness.positions, reached):
                 return
-            if (left := until - time.monotonic()) <= 0:
+            if left <= 0:
                 raise await self._behind.problem(" and ".join(views), freshness.positions, reached, freshness.wait_s)
             with suppress(TimeoutError):
                 await asyncio.wait_for(moved.wait(), min(left, LOOK_AGAIN_S))
@@ -174,6 +180,15 @@ class ReadModels:
         versions = [self.projections[view].version for view in views]
         (text,) = await self._row(REACHED_NOW, {"views": list(views), "versions": versions})
         return told(text)
+
+    async def _reached_by(self, left_s: float, *views: str) -> Reached:
+        """As `_reached`; nothing while a projector may yet make the read models, and there is time left for it."""
+        try:
+            return (await self._reached(*views))[0]
+        except NotMade:
+            if left_s <= 0:
+                raise
+            return {}
 
     async def _row(self, statement: bytes, values: Mapping[str, Any]) -> tuple[Any, ...]:
         """The one row of a statement that only reads; asked again where the connection was a dead one."""
@@ -221,6 +236,6 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as fault:
-        raise Unavailable(NOT_MADE) from fault
+        raise NotMade from fault
     except (psycopg.OperationalError, psycopg.InterfaceError) as fault:
         raise away(fault) from fault

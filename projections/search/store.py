@@ -7,7 +7,7 @@ from elasticsearch import NotFoundError
 
 from infra.elastic import index_name
 from projections.faults import translated
-from projections.readmodels import NOT_MADE, ReadModels
+from projections.readmodels import NotMade, ReadModels
 from schemas.errors import Problem, Unavailable
 
 Found: TypeAlias = Mapping[str, Any]
@@ -28,7 +28,7 @@ async def searched(models: ReadModels, view: str, *bodies: Mapping[str, Any]) ->
             answer = await models.elastic.msearch(index=index_name(models.settings, view), searches=searches)
     except Problem as fault:
         if isinstance(fault.__cause__, NotFoundError):
-            raise Unavailable(NOT_MADE) from fault
+            raise NotMade from fault
         raise
     return _checked(answer["responses"])
 
@@ -42,7 +42,7 @@ def _checked(answers: Sequence[Found]) -> list[Found]:
 
 def _problem(answer: Found) -> Problem:
     if answer["status"] == NOT_FOUND:
-        return Unavailable(NOT_MADE)
+        return NotMade()
     causes = answer["error"].get("root_cause") or [answer["error"]]
     reason = f"Elasticsearch cannot search: {causes[0].get('reason', 'no reason given')}"
     return Unavailable(reason) if answer["status"] >= TOO_BUSY else Problem(reason)

@@ -60,8 +60,11 @@ def test_sections_come_in_their_own_order() -> None:
         "ingest",
         "processor",
         "projection",
+        "queries",
+        "rebuild",
         "replay",
         "recommend",
+        "search",
         "stack",
     ]
     assert [section.name for section in choose(["stack", "ingest"])] == ["ingest", "stack"]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -141,7 +142,8 @@ async def test_a_rebuild_that_is_killed_again_and_again_comes_to_the_same(
         )
         await eventually(lambda process=process: _works(database, process))  # type: ignore[misc]
         await asyncio.sleep(chance.uniform(0, 0.6))
-        process.kill()
+        with suppress(ProcessLookupError):  # it may have come to its end
+            process.kill()
         await process.wait()
         await append(writer, 100)
     await reached(database, user_history.VIEW, 2_500)

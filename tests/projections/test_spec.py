@@ -61,6 +61,11 @@ def test_an_index_keeps_what_an_event_does_not_change() -> None:
         "categories": ["Sci-Fi"],
         "attributes": {},
         "retired": True,
+        "place": "0/0",
+        "title_words": "star wars (1977)",
+        "category_words": ["sci-fi"],
+        "attribute_names": [],
+        "suggest": None,
     }
     changed = ItemChanged(item_id="50", title="Star Wars (1977)")
     index.given(added, changed, ItemRetired(item_id="50")).then({"50": document})

@@ -1,12 +1,10 @@
 """What each view makes of its events, in one batch and one by one."""
 
-from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from psycopg import AsyncConnection
 
-import projections
 from infra.settings import Settings
 from projections.testing import Log, given, minute
 from projections.view import View
@@ -354,13 +352,3 @@ async def test_command_log_answers_every_command_once(database: AsyncConnection[
         3: ("c3", "accepted", 200, 3, 4),
         4: ("c4", "accepted", 200, 0, 5),
     }
-
-
-async def test_the_view_of_the_how_to_works(database: AsyncConnection[Any], settings: Settings) -> None:
-    """Whoever adds a view begins with that page."""
-    page = Path(projections.__file__).parents[1] / "docs" / "how-to" / "add-a-projection.md"
-    code = page.read_text().split("```python\n")[1].split("```")[0]
-    names: dict[str, Any] = {}
-    exec(compile(code, str(page), "exec"), names)
-    row = await Spec(database, settings, names["VIEW"]).row(*Log().of(ItemAdded(item_id="a", title="Alien")))
-    assert row == {"day": minute(0).date(), "items": 1}
