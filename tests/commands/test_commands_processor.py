@@ -173,8 +173,8 @@ async def test_a_killed_processor_loses_and_repeats_nothing(one_partition: Setti
 
 
 def garble(folder: Path) -> None:
-    """A disk that forgot."""
-    for path in folder.glob("*profiles-0.*.sqlite"):
+    """A disk that forgot, the write-ahead log too: it may hold every page, and then nothing is lost."""
+    for path in folder.glob("*profiles-0.*.sqlite*"):
         path.write_bytes(b"garbage" * 1000)
 
 
