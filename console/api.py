@@ -12,6 +12,9 @@ from infra.access.client import headers_of
 from infra.settings import Settings
 from schemas.errors import Problem, Unavailable
 
+KEPT_S = 3.0
+"""How long a connection that nobody uses is kept: less than the 5 s after which the services close theirs."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -47,7 +50,7 @@ class Api:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(limit=self._concurrency)
+        connector = aiohttp.TCPConnector(limit=self._concurrency, keepalive_timeout=KEPT_S)
         self._session = aiohttp.ClientSession(connector=connector, headers=headers_of(self.settings, actor=self._actor))
         return self
 

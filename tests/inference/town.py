@@ -38,6 +38,7 @@ from schemas.catalog import AddItem
 from schemas.codec import Codec, Record
 from schemas.deployments import RequestDeployment
 from schemas.envelope import Meta
+from schemas.errors import Unavailable
 from schemas.interactions import InteractionRecorded
 from schemas.models import CompleteTraining, OffsetRange, RequestTraining, StartTraining
 
@@ -189,9 +190,11 @@ class Town:
             return await (await connection.execute(statement.encode(), values)).fetchone()
 
     async def loaded(self, *versions: int) -> list[int]:
-        """Which of the versions Triton has loaded."""
+        """Which of the versions Triton has loaded; none while it is away."""
         async with Triton(self.settings.triton.grpc[0]) as triton:
-            return [version for version in versions if await triton.ready(f"{self.model}-v{version}")]
+            with contextlib.suppress(Unavailable):
+                return [version for version in versions if await triton.ready(f"{self.model}-v{version}")]
+        return []
 
     async def recommend(self, user: str, **params: Any) -> dict[str, Any]:
         url = f"{self.settings.serving.url}/users/{user}/recommendations"
