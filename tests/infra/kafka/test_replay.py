@@ -1,5 +1,6 @@
 """Replay on a real broker: exactly the ranges asked for, and nothing else."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -116,6 +117,10 @@ async def test_what_transactions_left_behind(settings: Settings, decoder: Decode
         producer.flush(10)
         producer.abort_transaction(10) if aborted else producer.commit_transaction(10)
     ranges = [part for part in await ranges_now(settings, ["interactions"]) if part.end]
+    async with asyncio.timeout(20):
+        while ranges[0].end < 63:  # what a commit makes visible may take a moment
+            await asyncio.sleep(0.05)
+            ranges = [part for part in await ranges_now(settings, ["interactions"]) if part.end]
     table = await pieces(replay(settings, decoder, ranges))
     assert len(table) == 40
     assert "i100" not in set(table["item_id"])
