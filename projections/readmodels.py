@@ -141,7 +141,8 @@ class ReadModels:
             if left <= 0:
                 raise await self._behind.problem(" and ".join(views), freshness.positions, reached, freshness.wait_s)
             with suppress(TimeoutError):
-                await asyncio.wait_for(moved.wait(), min(left, LOOK_AGAIN_S))
+                async with asyncio.timeout(min(left, LOOK_AGAIN_S)):
+                    await moved.wait()
 
     async def listen(self, health: Health) -> None:
         """Hear from the database whenever a checkpoint moves, until cancelled."""

@@ -93,7 +93,8 @@ class LogEnds:
     async def _ends(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
         names = {TopicPartition(physical(self._settings, topic), p): (topic, p) for topic, p in partitions}
         try:
-            ends = await asyncio.wait_for(self._consumer.end_offsets(list(names)), 5) if names else {}
+            async with asyncio.timeout(5):
+                ends = await self._consumer.end_offsets(list(names)) if names else {}
         except (KafkaError, OSError, TimeoutError) as fault:
             raise Unavailable(f"Kafka at {self._settings.kafka.bootstrap} does not answer: {fault!r}") from fault
         return {names[partition]: end for partition, end in ends.items()}

@@ -101,7 +101,8 @@ class Follower:
         while True:
             await asyncio.sleep(ASK_EVERY_S)
             try:
-                await asyncio.wait_for(self._ends(), ASK_EVERY_S)
+                async with asyncio.timeout(ASK_EVERY_S):
+                    await self._ends()
             except (KafkaError, OSError, TimeoutError) as fault:
                 self.away(repr(fault))
             else:

@@ -89,7 +89,8 @@ class KafkaLog:
             Unavailable: the brokers do not answer.
         """
         try:
-            return await asyncio.wait_for(self._page(start), self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                return await self._page(start)
         except (KafkaError, OSError, TimeoutError) as fault:
             await self.close()
             raise Unavailable(

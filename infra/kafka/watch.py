@@ -27,7 +27,10 @@ async def watch(
         at = partition()
         if at is not None:
             try:
-                await asyncio.wait_for(consumer.end_offsets([at]), EVERY_S)
+                async with asyncio.timeout(
+                    EVERY_S
+                ):  # unlike wait_for before Python 3.12 it never swallows a cancellation
+                    await consumer.end_offsets([at])
                 health.ok(COMPONENT)
             except (KafkaError, OSError, TimeoutError) as fault:
                 health.failed(COMPONENT, f"{settings.kafka.bootstrap} does not answer: {fault!r}")

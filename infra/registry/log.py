@@ -88,7 +88,8 @@ class SchemaLog:
         """
         consumer = self._reading()
         try:
-            ends = await asyncio.wait_for(consumer.end_offsets([self._partition]), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):
+                ends = await consumer.end_offsets([self._partition])
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"Kafka does not tell where the log ends: {error!r}. Try again.") from error
         return await self._read_to(ends[self._partition])
@@ -170,7 +171,8 @@ class SchemaLog:
             )
             self._producer = producer
             try:
-                await asyncio.wait_for(producer.start(), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    await producer.start()
                 await self.catch_up()
             except BaseException:
                 await self._drop_producer()
@@ -197,7 +199,8 @@ class SchemaLog:
         producer, self._producer = self._producer, None
         if producer is not None:
             with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                await asyncio.wait_for(producer.stop(), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    await producer.stop()
             _retrieve_faults(producer)
 
     async def _read_to(self, offset: int) -> Registry:
