@@ -10,12 +10,12 @@ from rich.table import Table
 
 from console import rebuilds
 from console.rebuilds import OutputOption, as_json, followed, named, say
+from infra.kafka.consumer import open_consumer
 from infra.log import configure_logging
 from infra.postgres import connect
 from infra.settings import Settings
 from projections.compare import Comparison
 from projections.overview import Overview, overview
-from projections.reader import open_consumer
 from projections.rebuild import verify as verify_one
 from projections.runner import declared
 from projections.view import Projection

@@ -14,13 +14,12 @@ from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
 from inference.sentences.repository import SentenceModel, publish, sentence_model
 from inference.vectors import Job, Vectors
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import open_consumer
 from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, Raw, from_aiokafka
@@ -193,16 +192,10 @@ async def _consumer(settings: Settings) -> AsyncIterator[tuple[AIOKafkaConsumer,
     partitions = [
         TopicPartition(physical(settings, topic), p) for topic in TOPICS for p in range(settings.kafka.partitions)
     ]
-    consumer = make_consumer(settings, fetch_max_wait_ms=POLL_MS)
-    try:
-        await consumer.start()
+    async with open_consumer(settings, auto_offset_reset="earliest", fetch_max_wait_ms=POLL_MS) as consumer:
         consumer.assign(partitions)
         await consumer.seek_to_beginning(*partitions)
         yield consumer, await consumer.end_offsets(partitions)
-    except (KafkaError, OSError) as fault:
-        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
-    finally:
-        await consumer.stop()
 
 
 async def _position(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:

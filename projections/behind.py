@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
+from infra.kafka.consumer import open_consumer
 from infra.settings import Settings
 from projections.question import Reached, missing_in, position_header
-from projections.reader import open_consumer
 from projections.watch import Lag, LogEnds
 from schemas.errors import Invalid, Problem, TimedOut, Unavailable
 from schemas.position import Position

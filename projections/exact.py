@@ -21,10 +21,8 @@ from infra.personal.files import erased
 from infra.postgres import connect
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
-from projections.batch import Batch
 from projections.behind import past_end
-from projections.erasure import Erasing
-from projections.few import Few
+from projections.few import batch_of
 from projections.freshness import Freshness, check_topics
 from projections.question import Answer, Question, missing_in, position_header
 from projections.table import Table
@@ -159,28 +157,13 @@ async def folded(connection: AsyncConnection[Any], view: View, events: Events) -
     await connection.execute("DROP TABLE IF EXISTS pg_temp.batch")
     await table.stage_in(connection)
     await table.prepare_erasures(connection)
-    await connection.execute(table.statement(f"CREATE TABLE {{table}} ({view.table})"))
-    if view.personal is not None:
-        await Erasing(view, TEMPORARY, table.identifier, table.name).prepare(connection)
-    if view.deduplicate:
-        columns = sql.SQL("(key text, event_id uuid, PRIMARY KEY (key, event_id))")
-        await connection.execute(sql.SQL("CREATE TABLE {} ").format(table.seen) + columns)
+    await table.make(connection)
     for topic in topics_of(view):
         if found := events.get(topic):
-            await table.fold(connection, batch_of(topic, found))
+            await table.fold(connection, batch_of(topic, found, ()))
             await connection.execute("DELETE FROM pg_temp.batch")
     name = sql.Identifier(view.name)
     await connection.execute(sql.SQL("CREATE TEMPORARY VIEW {} AS ").format(name) + table.statement(view.published))
-
-
-def batch_of(topic: str, events: Sequence[Recorded]) -> Batch:
-    """Events of one topic as a batch."""
-    first: dict[int, int] = {}
-    ends: dict[int, int] = {}
-    for event in events:
-        first.setdefault(event.position.partition, event.position.offset)
-        ends[event.position.partition] = event.position.offset + 1
-    return Batch(topic, first, ends, Few(events, ()))
 
 
 def _of_key(key: str | None, ranges: Sequence[OffsetRange]) -> list[OffsetRange]:

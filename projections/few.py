@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from infra.kafka.records import Raw
-from projections.batch import Staged
+from projections.batch import Batch, Staged
 from projections.staging import row_maker
 from projections.view import View
 from schemas.envelope import Recorded
@@ -64,6 +64,20 @@ class Few:
     def _where(self, holds: Callable[[Recorded], bool]) -> "Few":
         kept = [i for i, event in enumerate(self.events) if holds(event)]
         return Few([self.events[i] for i in kept], [self.records[i] for i in kept])
+
+
+def batch_of(topic: str, events: Sequence[Recorded], records: Sequence[Raw]) -> Batch:
+    """Events of one topic that are at hand, as the reader would hand them out.
+
+    Args:
+        records: that they came as; none where nobody will ask for them.
+    """
+    first: dict[int, int] = {}
+    ends: dict[int, int] = {}
+    for event in events:
+        first.setdefault(event.position.partition, event.position.offset)
+        ends[event.position.partition] = event.position.offset + 1
+    return Batch(topic, first, ends, Few(events, records))
 
 
 def _end(ends: Mapping[int, int], event: Recorded) -> int:

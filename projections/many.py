@@ -5,21 +5,21 @@ lists or maps in a column that a view wants take the way of `few`, so that what 
 """
 
 import io
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import polars as pl
 
-from infra.kafka.columns import events
+from infra.kafka.columns import events, raw
 from infra.kafka.records import Decoder, Raw
 from projections.batch import Staged
-from projections.few import Few
+from projections.few import CLIENT_CHOSEN, Few
 from projections.staging import META, Column, columns
 from projections.view import View
 from schemas.codec import Codec
 from schemas.contracts import contracts
-from schemas.envelope import CONSTANT, NAMES, Recorded
+from schemas.envelope import NAMES, Meta, Recorded
 from schemas.errors import Incompatible
 from schemas.topics import Topic
 
@@ -42,8 +42,10 @@ META_COLUMNS: Mapping[str, str] = {
 }
 """Where the columns that `staging.META` knows stand in a table."""
 
-DEFAULTS = {"actor": "anonymous", "tenant": "default", "correlation_id": "", "causation_id": ""}
+DEFAULTS = {field.name: field.default for field in fields(Meta) if isinstance(field.default, str)}
 """What `Meta.of` reads where a header is missing."""
+
+PLACE = ("_partition", "_offset")
 
 VERSION_DIGIT = 14
 """Place of the version in the text of a UUID."""
@@ -55,8 +57,8 @@ class Many:
 
     Attributes:
         topic: declaration of the topic.
-        frame: the records: `partition`, `offset`, `timestamp_ms`, `key`, `value` and the headers.
-        tables: their events by type, as `infra.kafka.columns` has them.
+        frame: the records: `_partition`, `_offset`, `_timestamp_ms`, `_key`, `_value` and the headers.
+        tables: their events by type, as `infra.kafka.columns` has them; what stands in both is called alike.
         decoder: has learnt the schemas of all of them.
     """
 
@@ -71,23 +73,23 @@ class Many:
 
     def within(self, first: Mapping[int, int], ends: Mapping[int, int]) -> "Many":
         """See `Held`."""
-        return self._where(_between("partition", "offset", first, ends), _between("_partition", "_offset", first, ends))
+        return self._where(_between(first, ends))
 
     def of_keys(self, keys: Collection[str]) -> "Many":
         """See `Held`."""
-        return self._where(_one_of("ce_subject", keys), _one_of("_ce_subject", keys))
+        return self._where(_one_of(keys))
 
     def without_keys(self, keys: Collection[str]) -> "Many":
         """See `Held`."""
-        return self._where(~_one_of("ce_subject", keys), ~_one_of("_ce_subject", keys))
+        return self._where(~_one_of(keys))
 
     def without_places(self, places: Collection[tuple[int, int]]) -> "Many":
         """See `Held`."""
-        return self._where(~_at("partition", "offset", places), ~_at("_partition", "_offset", places))
+        return self._where(~_at(places))
 
     def places(self) -> list[tuple[int, int]]:
         """See `Held`."""
-        return list(self.frame.select("partition", "offset").iter_rows())
+        return list(self.frame.select(*PLACE).iter_rows())
 
     def raws(self) -> list[Raw]:
         """See `Held`."""
@@ -98,14 +100,8 @@ class Many:
         names = [event.AVRO for event in types if event.AVRO in self.tables]
         if not names:
             return []
-        places = pl.concat([self.tables[name].select("_partition", "_offset") for name in names])
-        wanted = self.frame.join(
-            places,
-            left_on=["partition", "offset"],
-            right_on=["_partition", "_offset"],
-            how="semi",
-            maintain_order="left",
-        )
+        places = pl.concat([self.tables[name].select(*PLACE) for name in names])
+        wanted = self.frame.join(places, on=PLACE, how="semi", maintain_order="left")
         return [event for raw in self._raws(wanted) if (event := self.decoder.decode(raw)) is not None]
 
     def staged(self, view: View) -> Staged:
@@ -118,19 +114,13 @@ class Many:
         repeats = rest.repeats or any(_chosen(table) for table in flat.values())
         return Staged(rows=rest.rows, lines=lines, repeats=repeats)
 
-    def _where(self, records: pl.Expr, rows: pl.Expr) -> "Many":
-        tables = {name: table.filter(rows) for name, table in self.tables.items()}
-        return Many(self.topic, self.frame.filter(records), tables, self.decoder)
+    def _where(self, holds: pl.Expr) -> "Many":
+        tables = {name: table.filter(holds) for name, table in self.tables.items()}
+        return Many(self.topic, self.frame.filter(holds), tables, self.decoder)
 
     def _raws(self, frame: pl.DataFrame) -> list[Raw]:
-        found = []
-        for partition, offset, stamp, key, value, *texts in frame.select(*RECORD, *NAMES).iter_rows():
-            ours = [(name, text.encode()) for name, text in zip(NAMES, texts, strict=True) if text is not None]
-            found.append(Raw(self.topic, partition, offset, key or "", value, [*CONSTANT, *ours], stamp))
-        return found
-
-
-RECORD = ("partition", "offset", "timestamp_ms", "key", "value")
+        rows = frame.select(*PLACE, "_timestamp_ms", "_key", "_value", *HEADERS.values()).iter_rows()
+        return [raw(self.topic, partition, row) for partition, *row in rows]
 
 
 def tables_of(frames: Mapping[int, pl.DataFrame], topic: Topic, codec: Codec) -> dict[str, pl.DataFrame]:
@@ -174,7 +164,7 @@ def _cell(column: Column, event: type[Any]) -> pl.Expr:
 
 def _chosen(table: pl.DataFrame) -> bool:
     """Whether a client chose the id of one of them."""
-    found: bool | None = table.select((pl.col("_ce_id").str.slice(VERSION_DIGIT, 1) == "5").any()).item()
+    found: bool | None = table.select((pl.col("_ce_id").str.slice(VERSION_DIGIT, 1) == str(CLIENT_CHOSEN)).any()).item()
     return bool(found)
 
 
@@ -185,21 +175,20 @@ _SOUND = pl.all_horizontal(
 """Whether the headers that every event has are there. Others make a dead letter, which `few` sees to."""
 
 
-def _between(partition: str, offset: str, first: Mapping[int, int], ends: Mapping[int, int]) -> pl.Expr:
-    spans = [
-        (pl.col(partition) == p) & (pl.col(offset) >= first.get(p, 0)) & (pl.col(offset) < end)
-        for p, end in ends.items()
-    ]
+def _between(first: Mapping[int, int], ends: Mapping[int, int]) -> pl.Expr:
+    partition, offset = map(pl.col, PLACE)
+    spans = [(partition == p) & (offset >= first.get(p, 0)) & (offset < end) for p, end in ends.items()]
     return pl.any_horizontal(spans) if spans else pl.lit(False)
 
 
-def _at(partition: str, offset: str, places: Collection[tuple[int, int]]) -> pl.Expr:
-    spots = [(pl.col(partition) == p) & (pl.col(offset) == o) for p, o in places]
+def _at(places: Collection[tuple[int, int]]) -> pl.Expr:
+    partition, offset = map(pl.col, PLACE)
+    spots = [(partition == p) & (offset == o) for p, o in places]
     return pl.any_horizontal(spots) if spots else pl.lit(False)
 
 
-def _one_of(column: str, keys: Collection[str]) -> pl.Expr:
-    return pl.col(column).is_in(list(keys))
+def _one_of(keys: Collection[str]) -> pl.Expr:
+    return pl.col("_ce_subject").is_in(list(keys))
 
 
 def held(frames: Mapping[int, pl.DataFrame], topic: Topic, decoder: Decoder) -> Many:
@@ -214,7 +203,8 @@ def held(frames: Mapping[int, pl.DataFrame], topic: Topic, decoder: Decoder) -> 
         raise Incompatible(f"a header cannot be read: {fault}", code="bad_headers") from fault
     if not all(table.select(_SOUND).item() for table in tables.values()):
         raise Incompatible("a record's headers are not those of a Retrace event", code="bad_headers")
-    placed: Sequence[pl.DataFrame] = [
-        frame.with_columns(pl.lit(partition, pl.Int32).alias("partition")) for partition, frame in frames.items()
+    placed = [
+        frame.select(pl.all().name.prefix("_"), pl.lit(partition, pl.Int32).alias("_partition"))
+        for partition, frame in frames.items()
     ]
     return Many(topic, pl.concat(placed), tables, decoder)

@@ -163,8 +163,7 @@ class Parking:
 
     def _concerns(self, one: Unread) -> bool:
         """Whether the read model is made of such records, as far as the headers tell what it is."""
-        said = next((value for name, value in one.raw.headers if name == "ce_type"), b"")
-        name = (said or b"").decode(errors="replace")
+        name = one.raw.header("ce_type").decode(errors="replace")
         return name in self._types or name in UPCASTERS or name not in contracts()
 
 

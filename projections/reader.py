@@ -3,25 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 import polars as pl
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
-from aiokafka.record.default_records import DefaultRecordBatch
 
 from infra.kafka import columns, frame
-from infra.kafka.consumer import make_consumer
 from infra.kafka.fetch import open_client
-from infra.kafka.records import Decoder, Raw
+from infra.kafka.records import Decoder, Raw, from_block
 from infra.kafka.tail import Growth, Tail
 from infra.settings import Settings
 from projections.batch import Batch, Held, Unread
 from projections.few import Few
 from projections.many import held
-from schemas.envelope import DEFAULT_TENANT, NAMES, Recorded
+from schemas.envelope import NAMES, Recorded
 from schemas.errors import Incompatible, Unavailable
-from schemas.topics import TOPICS, Topic
+from schemas.topics import TOPICS
 
 FEW = 200
 """Records up to which objects cost less than columns, whose price hardly depends on how many there are."""
@@ -76,10 +71,8 @@ class Reader:
         """By partition, the records that count and are the tenant's."""
         found: dict[int, pl.DataFrame] = {}
         for growth in grown:
-            rows = frame.of_blocks(growth.blocks, NAMES)
-            within = pl.col("offset").is_between(growth.first, growth.end, closed="left")
-            rows = rows.filter(within & (pl.col("tenant").fill_null(DEFAULT_TENANT) == self._tenant))
-            found[growth.partition] = columns.counting(rows, self._topic)
+            rows = frame.of_range(growth.blocks, growth.first, growth.end, NAMES)
+            found[growth.partition] = columns.counting(columns.of_tenant(rows, self._tenant), self._topic)
         return found
 
     async def _rows(self, grown: Sequence[Growth]) -> tuple[Few, Sequence[Unread]]:
@@ -101,9 +94,9 @@ class Reader:
 
     def _raws(self, growth: Growth) -> Iterator[Raw]:
         for block in growth.blocks:
-            for record in DefaultRecordBatch(bytearray(block.data)):
-                if growth.first <= record.offset < growth.end:
-                    yield _raw(self._topic, growth.partition, record)
+            for raw in from_block(block, self._topic, growth.partition):
+                if growth.first <= raw.offset < growth.end:
+                    yield raw
 
     def _read(self, raw: Raw) -> Recorded | Exception | None:
         """The event, None for a void record, or why it cannot be read.
@@ -138,11 +131,6 @@ class Reader:
         return unknown
 
 
-def _raw(topic: Topic, partition: int, record: Any) -> Raw:
-    key = (record.key or b"").decode(errors="replace")
-    return Raw(topic, partition, record.offset, key, record.value, record.headers, record.timestamp)
-
-
 @asynccontextmanager
 async def open_reader(
     settings: Settings, decoder: Decoder, topic: str, reached: Mapping[int, int]
@@ -158,21 +146,3 @@ async def open_reader(
             yield Reader(tail, decoder, topic=topic, tenant=settings.tenant)
         finally:
             await tail.close()
-
-
-@asynccontextmanager
-async def open_consumer(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer that belongs to no group and never jumps to another offset by itself.
-
-    Raises:
-        Unavailable: the brokers do not answer.
-    """
-    options: dict[str, Any] = {"auto_offset_reset": "none", "fetch_max_bytes": 16 * 1024 * 1024}
-    consumer = make_consumer(settings, **options)
-    try:
-        await consumer.start()
-        yield consumer
-    except (KafkaError, OSError) as fault:
-        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
-    finally:
-        await consumer.stop()

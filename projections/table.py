@@ -65,16 +65,20 @@ class Table:
             if (mark := await self._mark(connection)) is not None:
                 self._check(mark)
                 return False
-            await connection.execute(self.statement(f"CREATE TABLE {{table}} ({self.view.table})"))
+            await self.make(connection)
             if indexed:
                 await self.index(connection)
-            if self.view.deduplicate:
-                await connection.execute(
-                    sql.SQL("CREATE TABLE {} (key text, event_id uuid, PRIMARY KEY (key, event_id))").format(self.seen)
-                )
             comment = sql.SQL("COMMENT ON TABLE {} IS {}").format(self.identifier, sql.Literal(self._declared))
             await connection.execute(comment)
             return True
+
+    async def make(self, connection: AsyncConnection[Any]) -> None:
+        """Make the table, without indexes, and its table of ids; neither may be there."""
+        await connection.execute(self.statement(f"CREATE TABLE {{table}} ({self.view.table})"))
+        if self.view.deduplicate:
+            await connection.execute(
+                sql.SQL("CREATE TABLE {} (key text, event_id uuid, PRIMARY KEY (key, event_id))").format(self.seen)
+            )
 
     async def prepare_erasures(self, connection: AsyncConnection[Any]) -> None:
         """Make where it is kept who was erased, if that matters here and it is missing."""

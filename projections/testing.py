@@ -15,8 +15,8 @@ from uuid6 import uuid7
 
 from infra.kafka import frame
 from infra.kafka.records import Decoder, Raw
+from projections import few
 from projections.batch import Batch
-from projections.few import Few
 from projections.many import held
 from projections.table import Table
 from projections.view import Drop, Index, Put, View
@@ -180,13 +180,8 @@ class Found:
 
 def batch_of(events: Sequence[Recorded], first: dict[int, int] | None = None) -> Batch:
     """Events as the reader would hand them out."""
-    ends: dict[int, int] = {}
-    starts: dict[int, int] = {}
-    for event in events:
-        starts.setdefault(event.position.partition, event.position.offset)
-        ends[event.position.partition] = event.position.offset + 1
-    few = Few(list(events), [raw_of(event) for event in events])
-    return Batch(events[0].position.topic, first or starts, ends, few)
+    batch = few.batch_of(events[0].position.topic, list(events), [raw_of(event) for event in events])
+    return dataclasses.replace(batch, first=first) if first else batch
 
 
 def raw_of(event: Recorded) -> Raw:
@@ -200,11 +195,11 @@ def raw_of(event: Recorded) -> Raw:
 
 def columns_of(events: Sequence[Recorded]) -> Batch:
     """The same events as the reader hands out many of them: as columns."""
-    few = batch_of(events)
-    topic = TOPICS[few.topic]
-    raws = few.raws()
-    frames = {p: frame.of_raws([raw for raw in raws if raw.partition == p], NAMES) for p in few.ends}
-    return Batch(few.topic, few.first, few.ends, held(frames, topic, Decoder(CODEC, _no_registry)))
+    batch = batch_of(events)
+    topic = TOPICS[batch.topic]
+    raws = batch.raws()
+    frames = {p: frame.of_raws([raw for raw in raws if raw.partition == p], NAMES) for p in batch.ends}
+    return Batch(batch.topic, batch.first, batch.ends, held(frames, topic, Decoder(CODEC, _no_registry)))
 
 
 async def _no_registry(schema_id: int) -> Mapping[str, Any]:

@@ -18,13 +18,13 @@ from psycopg import AsyncConnection
 
 from infra.health import Health
 from infra.kafka.connect import aiokafka_options
+from infra.kafka.consumer import open_consumer
 from infra.kafka.topics import physical
 from infra.postgres import connect
 from infra.settings import Settings
 from infra.telemetry import LAG
 from projections import checkpoint, parked
 from projections.faults import translated
-from projections.reader import open_consumer
 from projections.standing import Standing, forget_gone, record
 from projections.view import Projection, topics_of
 from schemas.errors import Unavailable

@@ -105,14 +105,14 @@ class Tail:
 
     async def _take(self, at: TopicPartition, raws: Sequence[Raw]) -> None:
         counted = [raw for raw in raws if raw.counts]
-        outcomes = [raw for raw in counted if _type_of(raw).decode() in OUTCOME_TYPES]
+        outcomes = [raw for raw in counted if raw.header("ce_type").decode() in OUTCOME_TYPES]
         await self._decoder.learn(outcomes)
         decoded = {raw.offset: self._decoder.codec.decode(raw.value or b"") for raw in outcomes}
         self._outcomes.take([(raw, decoded.get(raw.offset)) for raw in counted])
         if raws and raws[0].topic.name == CATALOG:
-            self._items.update((raw.tenant, raw.key) for raw in counted if _type_of(raw) == ITEM_ADDED)
+            self._items.update((raw.tenant, raw.key) for raw in counted if raw.header("ce_type") == ITEM_ADDED)
         for raw in counted:
-            if _type_of(raw) == USER_ERASED:
+            if raw.header("ce_type") == USER_ERASED:
                 self._people.erase(raw.tenant, raw.key)
         self._next[at] = raws[-1].offset + 1
 
@@ -140,7 +140,3 @@ class Tail:
             raise Unavailable(
                 f"Kafka at {self._settings.kafka.bootstrap} does not answer ({fault!r}): try again in a moment"
             ) from fault
-
-
-def _type_of(raw: Raw) -> bytes:
-    return next((value for name, value in raw.headers if name == "ce_type"), b"")

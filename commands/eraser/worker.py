@@ -187,7 +187,7 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def _is_erasure(raw: Raw) -> bool:
-    return any(name == "ce_type" and value == UserErased.AVRO.encode() for name, value in raw.headers)
+    return raw.header("ce_type") == UserErased.AVRO.encode()
 
 
 def _meta(command: ReportDestruction, tenant: str, cause: Raw) -> Meta:
@@ -201,10 +201,6 @@ def _meta(command: ReportDestruction, tenant: str, cause: Raw) -> Meta:
         time=datetime.now(UTC),
         actor="eraser",
         tenant=tenant,
-        correlation_id=_correlation(cause),
+        correlation_id=cause.header("correlationid").decode(),
         fingerprint=key,
     )
-
-
-def _correlation(cause: Raw) -> str:
-    return next((value.decode() for name, value in cause.headers if name == "correlationid" and value), "")

@@ -100,8 +100,7 @@ async def _pieces(settings: Settings, rest: OffsetRange, decoder: Decoder) -> As
 
 def _rows(fetched: Fetched, topic: Topic) -> pl.DataFrame:
     part = fetched.part
-    rows = frame.of_blocks(fetched.blocks, HEADERS)
-    return columns.counting(rows.filter(pl.col("offset").is_between(part.first, part.end, closed="left")), topic)
+    return columns.counting(frame.of_range(fetched.blocks, part.first, part.end, HEADERS), topic)
 
 
 def prepare(rows: pl.DataFrame, next_offset: int, codec: Codec) -> Piece:

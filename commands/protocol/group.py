@@ -262,7 +262,7 @@ def _repeated(meta: Meta, first: Answer) -> CommandRepeated:
 
 def _made_up(raw: Raw) -> Meta:
     """A meta for a command whose headers cannot be read, the same on every attempt."""
-    named = next((value.decode(errors="replace") for name, value in raw.headers if name == "ce_type"), "")
+    named = raw.header("ce_type").decode(errors="replace")
     return Meta(
         id=uuid5(UNREADABLE_NAMESPACE, str(raw.position)),
         type=named if named in contracts() else "unknown",

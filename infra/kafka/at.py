@@ -5,11 +5,9 @@ from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
-from aiokafka.record.default_records import DefaultRecordBatch
 
-from infra.kafka.block import Block
 from infra.kafka.fetch import Fetched, fetch, open_client
-from infra.kafka.records import Raw
+from infra.kafka.records import Raw, from_block
 from infra.settings import Settings
 from schemas.errors import NotFound, Unavailable
 from schemas.models import OffsetRange
@@ -55,14 +53,8 @@ class Records:
     def _wanted(self, fetched: Fetched, offsets: frozenset[int]) -> Iterator[Raw]:
         for block in fetched.blocks:
             if any(offset in offsets for offset in range(block.base_offset, block.next_offset)):
-                yield from (
-                    raw for raw in self._raws(block, fetched.part) if raw.offset in offsets and _in(fetched.part, raw)
-                )
-
-    def _raws(self, block: Block, part: OffsetRange) -> Iterator[Raw]:
-        for record in DefaultRecordBatch(bytearray(block.data)):
-            key = (record.key or b"").decode(errors="replace")
-            yield Raw(self._topic, part.partition, record.offset, key, record.value, record.headers, record.timestamp)
+                raws = from_block(block, self._topic, fetched.part.partition)
+                yield from (raw for raw in raws if raw.offset in offsets and _in(fetched.part, raw))
 
 
 def spans(offsets: Sequence[int]) -> Iterator[tuple[int, int]]:

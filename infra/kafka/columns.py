@@ -4,14 +4,16 @@ Bytes of today's schemas go through a native reader; those of older schemas thro
 and the upcasting hold here as everywhere.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from infra.kafka.container import read
+from infra.kafka.records import Raw
 from schemas.codec import FRAME, Codec, schema_id_of
 from schemas.contracts import contracts
+from schemas.envelope import CONSTANT, DEFAULT_TENANT, NAMES
 from schemas.errors import Incompatible
 from schemas.topics import Topic
 
@@ -43,6 +45,18 @@ def counting(frame: pl.DataFrame, topic: Topic) -> pl.DataFrame:
     if not topic.is_decided:
         return frame
     return frame.filter(pl.col(EXPECTED) == pl.col("offset").cast(pl.String))
+
+
+def of_tenant(frame: pl.DataFrame, tenant: str) -> pl.DataFrame:
+    """The records of one tenant: those of others are no more there than void ones."""
+    return frame.filter(pl.col("tenant").fill_null(DEFAULT_TENANT) == tenant)
+
+
+def raw(topic: Topic, partition: int, row: Sequence[Any]) -> Raw:
+    """A record again, of its offset, stamp, key, value and the headers of `NAMES`; those of others are lost."""
+    offset, stamp, key, value, *texts = row
+    ours = [(name, text.encode()) for name, text in zip(NAMES, texts, strict=True) if text is not None]
+    return Raw(topic, partition, offset, key or "", value, [*CONSTANT, *ours], stamp)
 
 
 def schema_ids(frame: pl.DataFrame) -> set[int]:

@@ -1,11 +1,15 @@
 """aiokafka consumers with the options that this project insists on."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from infra.kafka.connect import aiokafka_options
 from infra.settings import Settings
+from schemas.errors import Unavailable
 
 
 def group_id(settings: Settings, name: str) -> str:
@@ -29,3 +33,21 @@ def make_consumer(settings: Settings, *, group: str | None = None, **options: An
         "max_partition_fetch_bytes": 4 * 1024 * 1024,
     }
     return AIOKafkaConsumer(**{**aiokafka_options(settings.kafka), **defaults, **options})
+
+
+@asynccontextmanager
+async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that belongs to no group and, unless told otherwise, never jumps to another offset by itself.
+
+    Raises:
+        Unavailable: the brokers do not answer.
+    """
+    usual = {"auto_offset_reset": "none", "fetch_max_bytes": 16 * 1024 * 1024}
+    consumer = make_consumer(settings, **{**usual, **options})
+    try:
+        await consumer.start()
+        yield consumer
+    except (KafkaError, OSError) as fault:
+        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
+    finally:
+        await consumer.stop()

@@ -83,7 +83,7 @@ def _letter(reader: str, raw: Raw, code: str, cause: str) -> RecordDeadLettered:
         code=code,
         cause=cause,
         position=str(raw.position),
-        type=next((value for name, value in raw.headers if name == "ce_type" and value), b"").decode(errors="replace"),
+        type=raw.header("ce_type").decode(errors="replace"),
     )
 
 

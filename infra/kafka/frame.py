@@ -40,6 +40,15 @@ def of_blocks(blocks: Iterable[Block], headers: Sequence[str]) -> pl.DataFrame:
     return pl.concat(frames) if frames else _of_rows((), headers)
 
 
+def of_range(blocks: Iterable[Block], first: int, end: int, headers: Sequence[str]) -> pl.DataFrame:
+    """As `of_blocks`, without the records before `first` and from `end` on: blocks may reach beyond what is wanted.
+
+    Raises:
+        Incompatible: as `of_blocks`.
+    """
+    return of_blocks(blocks, headers).filter(pl.col("offset").is_between(first, end, closed="left"))
+
+
 def of_raws(raws: Iterable[Raw], headers: Sequence[str]) -> pl.DataFrame:
     """The same columns from records that a consumer has read."""
     rows = ((r.offset, r.timestamp_ms, r.key.encode(), r.value, r.headers) for r in raws)

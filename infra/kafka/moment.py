@@ -66,9 +66,8 @@ async def _stamped(settings: Settings, parts: Sequence[OffsetRange]) -> datetime
     stamps: list[int] = []
     async with open_client(settings, sorted({part.topic for part in parts})) as client:
         async for fetched in fetch(client, settings, parts):
-            rows = frame.of_blocks(fetched.blocks, ())
-            within = rows.filter(rows["offset"].is_between(fetched.part.first, fetched.part.end, closed="left"))
-            stamps += within["timestamp_ms"].to_list()
+            rows = frame.of_range(fetched.blocks, fetched.part.first, fetched.part.end, ())
+            stamps += rows["timestamp_ms"].to_list()
     if not stamps:
         raise Invalid("no record stands at this position: give one that an answer gave", code="no_such_record")
     return datetime.fromtimestamp(max(stamps) / 1000, UTC)

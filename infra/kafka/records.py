@@ -4,10 +4,13 @@ Every reader of the log goes through `Decoder`, so that the rule of the offset-c
 look-up of unknown schemas exist once.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from infra.kafka.block import Block
 from schemas.codec import Codec, schema_id_of
 from schemas.envelope import Headers, Meta, Recorded, counts, tenant_of
 from schemas.errors import Incompatible
@@ -47,18 +50,25 @@ class Raw:
         """Whose data it is."""
         return tenant_of(self.headers)
 
+    def header(self, name: str) -> bytes:
+        """The first value of a header; nothing when there is none."""
+        return next((value for named, value in self.headers if named == name and value), b"")
+
 
 def from_aiokafka(record: Any, prefix: str) -> Raw:
     """An aiokafka `ConsumerRecord` in our words."""
-    return Raw(
-        TOPICS[record.topic.removeprefix(prefix)],
-        record.partition,
-        record.offset,
-        (record.key or b"").decode(errors="replace"),
-        record.value,
-        record.headers,
-        record.timestamp,
-    )
+    return _from_record(record, TOPICS[record.topic.removeprefix(prefix)], record.partition)
+
+
+def from_block(block: Block, topic: Topic, partition: int) -> Iterator[Raw]:
+    """The records of a block, in their order."""
+    for record in DefaultRecordBatch(bytearray(block.data)):
+        yield _from_record(record, topic, partition)
+
+
+def _from_record(record: Any, topic: Topic, partition: int) -> Raw:
+    key = (record.key or b"").decode(errors="replace")
+    return Raw(topic, partition, record.offset, key, record.value, record.headers, record.timestamp)
 
 
 def from_librdkafka(message: Any, prefix: str) -> Raw:

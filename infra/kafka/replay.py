@@ -6,7 +6,7 @@ comes out sees one order, whatever the batch size and however the ranges were li
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,9 +14,9 @@ import polars as pl
 from infra.kafka import columns, frame
 from infra.kafka.fetch import Fetched, fetch, open_client
 from infra.kafka.ranges import checked
-from infra.kafka.records import Decoder, Raw
+from infra.kafka.records import Decoder
 from infra.settings import Settings
-from schemas.envelope import DEFAULT_TENANT, NAMES, Recorded
+from schemas.envelope import NAMES, Recorded
 from schemas.models import OffsetRange
 from schemas.topics import TOPICS
 
@@ -97,7 +97,8 @@ async def recorded(
     async with open_client(settings, sorted({part.topic for part in ordered})) as client:
         async for fetched in fetch(client, settings, ordered):
             rows = await asyncio.to_thread(_rows, fetched, settings.tenant, keys, NAMES)
-            raws = list(_raws(rows, fetched.part))
+            topic, partition = TOPICS[fetched.part.topic], fetched.part.partition
+            raws = [columns.raw(topic, partition, row) for row in rows.iter_rows()]
             await decoder.learn(raws)
             for raw in raws:
                 if (event := decoder.decode(raw)) is not None:
@@ -107,17 +108,9 @@ async def recorded(
 def _rows(
     fetched: Fetched, tenant: str, keys: Collection[str] | None, headers: Sequence[str] = columns.HEADERS
 ) -> pl.DataFrame:
-    """What is to be read of what was fetched; other tenants' records are no more there than void ones."""
+    """What is to be read of what was fetched."""
     part = fetched.part
-    rows = frame.of_blocks(fetched.blocks, headers)
-    within = pl.col("offset").is_between(part.first, part.end, closed="left")
-    rows = rows.filter(within & (pl.col("tenant").fill_null(DEFAULT_TENANT) == tenant))
+    rows = columns.of_tenant(frame.of_range(fetched.blocks, part.first, part.end, headers), tenant)
     if keys is not None:
         rows = rows.filter(pl.col("key").is_in(list(keys)))
     return columns.counting(rows, TOPICS[part.topic])
-
-
-def _raws(rows: pl.DataFrame, part: OffsetRange) -> Iterator[Raw]:
-    for offset, stamp, key, value, *texts in rows.iter_rows():
-        headers = [(n, t.encode()) for n, t in zip(NAMES, texts, strict=True) if t is not None]
-        yield Raw(TOPICS[part.topic], part.partition, offset, key or "", value, headers, stamp)

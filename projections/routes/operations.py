@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Response
 
 from infra.access.openapi import open_to
+from infra.kafka.consumer import open_consumer
 from projections.answers import ProjectionStatus, RebuildStatus
 from projections.attempt import Attempts
 from projections.overview import overview
-from projections.reader import open_consumer
 from projections.readmodels import ReadModels
 from projections.routes.common import Id, answer, documented
 from projections.routes.route import QueryRoute
