@@ -20,6 +20,8 @@ VERBS: Mapping[str, str] = {
     "recommend": "console.deploy:recommend",
     "explain": "console.explain:explain",
     "replay": "console.replay:replay",
+    "audit": "console.audit:app",
+    "dataset": "console.dataset:app",
     "projections": "console.projections:app",
     "dead-letters": "console.dead_letters:app",
     "schemas": "console.schemas:schemas",

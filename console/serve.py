@@ -30,6 +30,7 @@ WORKER_ROLES = {
     "deployer": "inference.deployer",
     "embedder": "inference.embedder",
     "streams": "streams.app",
+    "notary": "infra.audit.notary",
 }
 
 

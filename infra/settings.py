@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 ENDPOINTS_FILE = "endpoints.json"
 ADMIN_KEY_FILE = "admin.key"
 MASTER_KEY_FILE = "personal.key"
+NOTARY_KEY_FILE = "notary.key"
 SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -108,6 +109,10 @@ class RecommendSettings(BaseModel):
         "shed", description="shed: answer and count what was not recorded; refuse: answer 503 instead"
     )
     kafka_patience_s: float = Field(30, description="how long recording may stand still before health turns red", gt=0)
+    tickets: Path | None = Field(
+        None, description="folder of the counts of answers, on a local disk; default <data_dir>/tickets"
+    )
+    report_s: float = Field(10, description="how often a server says on the log how many answers it has given", gt=0)
 
 
 class JwtSettings(BaseModel):
@@ -162,6 +167,27 @@ class DeployerSettings(BaseModel):
     retry_s: float = Field(2, description="wait after a step that could not be done yet", gt=0)
 
 
+class TrainerSettings(BaseModel):
+    """How training runs are carried out; the same for all trainers of an installation."""
+
+    at_once: int = Field(2, description="runs under way at once, over all trainers", ge=1, le=1000)
+    per_model: int = Field(1, description="runs of one model under way at once", ge=1)
+    progress_s: float = Field(5, description="how often at most a run's progress within a step is put on record", gt=0)
+
+
+class OpenLineageSettings(BaseModel):
+    """Where training runs are told as OpenLineage run events; nowhere unless a file or an address is given."""
+
+    file: Path | None = Field(None, description="file that gets one event a line")
+    url: str | None = Field(None, description="address that takes POST requests: http://HOST:PORT/api/v1/lineage")
+    api_key: SecretStr | None = Field(None, description="sent as Authorization: Bearer KEY")
+    namespace: str = Field("retrace", description="namespace of the jobs", min_length=1)
+    facets_url: str | None = Field(
+        None, description="where the schemas of our own facets are; default <address of the queries>/lineage/facets"
+    )
+    timeout_s: float = Field(10, description="how long the address may take to answer", gt=0)
+
+
 class ProcessorSettings(BaseModel):
     """What the processor of commands keeps of each of its partitions."""
 
@@ -182,6 +208,21 @@ class PersonalSettings(BaseModel):
     )
     cache_s: float = Field(10, description="how long a key is kept in memory", ge=0)
     cache_size: int = Field(20_000, description="keys kept in memory", ge=0)
+
+
+class NotarySettings(BaseModel):
+    """How the log is checkpointed: signed hashes of closed ranges, on the topic `audit`."""
+
+    records: int = Field(50_000, description="records after which a partition gets a checkpoint", ge=1, le=1_000_000)
+    seconds: float = Field(30, description="age at which records get a checkpoint, however few they are", gt=0)
+    origin: str = Field(
+        "retrace", description="name of the installation, on every checkpoint", pattern=r"^[ -~]{1,200}$"
+    )
+    key_file: Path | None = Field(None, description="private key that signs, PEM; default <data_dir>/notary.key")
+    public_keys: Path | None = Field(
+        None, description="folder of the public keys of all that ever signed; default <data_dir>/notary"
+    )
+    verify_s: float = Field(86_400, description="how often the notary verifies the whole log; 0: never", ge=0)
 
 
 class StackSettings(BaseModel):
@@ -235,11 +276,14 @@ class Settings(BaseSettings):
     stack: StackSettings = StackSettings()
     recommend: RecommendSettings = RecommendSettings()
     deployer: DeployerSettings = DeployerSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    openlineage: OpenLineageSettings = OpenLineageSettings()
     admission: AdmissionSettings = AdmissionSettings()
     processor: ProcessorSettings = ProcessorSettings()
     access: AccessSettings = AccessSettings()
     search: SearchSettings = SearchSettings()
     personal: PersonalSettings = PersonalSettings()
+    notary: NotarySettings = NotarySettings()
 
     test_stack: Path | None = Field(
         None, description="data folder of a running stack that the tests use; default one of their own"
@@ -270,6 +314,21 @@ class Settings(BaseSettings):
     def key_folder(self) -> Path:
         """The folder that people's keys are kept in."""
         return (self.personal.keys or self.data_dir / "personal").absolute()
+
+    @property
+    def notary_key(self) -> Path:
+        """The file of the private key that signs checkpoints."""
+        return (self.notary.key_file or self.data_dir / NOTARY_KEY_FILE).absolute()
+
+    @property
+    def notary_public_keys(self) -> Path:
+        """The folder of the public keys that ever signed checkpoints."""
+        return (self.notary.public_keys or self.data_dir / "notary").absolute()
+
+    @property
+    def ticket_folder(self) -> Path:
+        """The folder in which each server keeps count of its answers."""
+        return (self.recommend.tickets or self.data_dir / "tickets").absolute()
 
     @classmethod
     def settings_customise_sources(

@@ -47,6 +47,7 @@ ROLES = (
     Role("deployer"),
     Role("embedder"),
     Role("streams"),
+    Role("notary"),
 )
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import psutil
 
 from infra.access.admin import admin_endpoints
+from infra.audit import keys as notary_keys
 from infra.personal.master import prepare
 from infra.settings import ADMIN_KEY_FILE, ENDPOINTS_FILE, Settings
 from infra.stack import checks
@@ -98,6 +99,7 @@ class Stack:
             require_memory(missing)
             self._note(admin_endpoints(self.settings.access, self.data_dir))
             prepare(self.settings)
+            notary_keys.prepare(self.settings)
             for one in missing:
                 one.claim()
                 if isinstance(one, Service):  # our services name each other, and start side by side

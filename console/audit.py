@@ -1,0 +1,181 @@
+"""`retrace audit`: whether the log is what was signed, proofs of single decisions, and what was never recorded."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from infra.audit import keys as notary_keys
+from infra.audit.chain import heads_of
+from infra.audit.comparison import PartitionReport
+from infra.audit.keys import PublicKeys
+from infra.audit.ledger import open_ledger
+from infra.audit.verify import Report, Wanted
+from infra.audit.verify import verify as verified
+from infra.registry.enlist import open_decoder
+from infra.settings import Settings
+from schemas.errors import Invalid
+from schemas.models import OffsetRange
+
+app = typer.Typer(no_args_is_help=True, help="Show that the log is whole, and that nothing was changed.")
+
+Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="form of the result")]
+Since = Annotated[str | None, typer.Option("--since", help="a time (ISO 8601); the beginning when left out")]
+Until = Annotated[str | None, typer.Option("--until", help="a time, not included; the end when left out")]
+Keys = Annotated[
+    list[Path] | None, typer.Option("--key", help="public key, PEM; may be repeated; default this installation's own")
+]
+
+screen = Console(highlight=False, soft_wrap=True)
+progress = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify(
+    topic: Annotated[list[str] | None, typer.Option(help="only this topic; may be repeated")] = None,
+    since: Since = None,
+    until: Until = None,
+    range: Annotated[
+        list[str] | None, typer.Option("--range", help="only TOPIC/PARTITION/FIRST..END; may be repeated")
+    ] = None,
+    heads: Annotated[
+        Path | None, typer.Option(help="what `retrace audit heads` said earlier: the chains have to hold it")
+    ] = None,
+    covered: Annotated[bool, typer.Option("--covered", help="fail too when the end is not checkpointed yet")] = False,
+    key: Keys = None,
+    output: Output = "table",
+) -> None:
+    """Compute the signed checkpoints again from the log; exit status 0 only when every record is as it was signed."""
+    wanted = Wanted(
+        topics=tuple(topic or ()),
+        since=moment(since),
+        until=moment(until),
+        ranges=tuple(_range(text) for text in range or ()),
+        heads=_heads(heads),
+    )
+    report = asyncio.run(_verified(Settings(), _keys(key), wanted))
+    if output == "json":
+        typer.echo(json.dumps(document(report), indent=2))
+    else:
+        show(report, screen)
+    raise typer.Exit(1 if report.faults or (covered and report.uncovered) else 0)
+
+
+async def _verified(settings: Settings, keys: PublicKeys | None, wanted: Wanted) -> Report:
+    decoder = await open_decoder(settings)
+    return await verified(settings, decoder, keys or notary_keys.public_keys(settings), wanted, _told)
+
+
+def _told(part: PartitionReport) -> None:
+    if part.checkpoints or part.findings:
+        progress.print(f"{part.log}: {part.checkpoints} checkpoints, {part.records:,} records read")
+
+
+@app.command()
+def heads() -> None:
+    """Print the last checkpoint of every partition, to be kept where nobody who can write the log can change it."""
+    found = asyncio.run(_found_heads(Settings()))
+    typer.echo(json.dumps(found, indent=2))
+
+
+async def _found_heads(settings: Settings) -> dict[str, dict[str, int | str]]:
+    keys = notary_keys.public_keys(settings)
+    async with open_ledger(settings, await open_decoder(settings), keys) as ledger:
+        return heads_of(ledger.chains)
+
+
+@app.command("rotate-key")
+def rotate_key() -> None:
+    """Sign under a new key from now on; what the old one signed still verifies."""
+    settings = Settings()
+    signer = notary_keys.rotate(settings)
+    typer.echo(f"the notary signs under key {signer.key_id} with its next checkpoint: {settings.notary_public_keys}")
+
+
+def document(report: Report) -> dict[str, Any]:
+    """A verification as plain values."""
+    return {
+        "whole": not report.faults,
+        "checkpoints": report.checkpoints,
+        "records": report.records,
+        "uncovered": report.uncovered,
+        "findings": [asdict(finding) for finding in report.faults],
+        "partitions": [
+            {
+                "log": part.log,
+                "checkpoints": part.checkpoints,
+                "records": part.records,
+                "first": part.first,
+                "end": part.end,
+                "log_end": part.log_end,
+                "uncovered": part.uncovered,
+                "overtaken": part.overtaken,
+                "findings": len(part.findings),
+            }
+            for part in report.partitions
+        ],
+    }
+
+
+def show(report: Report, screen: Console) -> None:
+    """A verification as a table, with what was found below it."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    for column in ("partition", "checkpoints", "records", "from", "to", "not covered", "findings"):
+        table.add_column(column, justify="left" if column == "partition" else "right", no_wrap=True)
+    for part in report.partitions:
+        if part.checkpoints or part.uncovered or part.findings:
+            numbers = (part.checkpoints, part.records, part.first, part.end, part.uncovered, len(part.findings))
+            table.add_row(part.log, *(f"{number:,}" for number in numbers))
+    screen.print(table)
+    for finding in report.faults:
+        screen.print(str(finding), style="red", markup=False)
+    if report.faults:
+        screen.print(f"[red]NOT as signed[/]: {len(report.faults)} findings")
+        return
+    screen.print(f"[green]as signed[/]: {report.records:,} records under {report.checkpoints:,} checkpoints")
+    if report.uncovered:
+        screen.print(f"{report.uncovered:,} offsets at the end have no checkpoint yet, and nothing is said about them")
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as people write it; UTC when it names no zone.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as fault:
+        raise Invalid(f"'{text}' is no time: write it as 2026-01-31T12:00:00", code="bad_time") from fault
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _range(text: str) -> OffsetRange:
+    parts = text.split("/")
+    first, dots, end = parts[-1].partition("..")
+    if not (len(parts) == 3 and dots and parts[1].isdecimal() and first.isdecimal() and end.isdecimal()):
+        raise Invalid(f"'{text}' is no range: write it as decisions/0/100..200, its end not included", code="bad_range")
+    return OffsetRange(topic=parts[0], partition=int(parts[1]), first=int(first), end=int(end))
+
+
+def _heads(path: Path | None) -> dict[str, dict[str, int | str]]:
+    if path is None:
+        return {}
+    try:
+        held: dict[str, dict[str, int | str]] = json.loads(path.read_text())
+        return {log: {"number": int(one["number"]), "sha256": str(one["sha256"])} for log, one in held.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise Invalid(f"{path} is not what `retrace audit heads` prints: {fault}", code="bad_heads") from fault
+
+
+def _keys(paths: Sequence[Path] | None) -> PublicKeys | None:
+    return notary_keys.read_public_keys(paths) if paths else None

@@ -1,0 +1,178 @@
+"""What of a record is hashed, and the leaf hashes of whole record batches.
+
+A leaf is 0x00, the offset and the time stamp (8 bytes each, big endian, milliseconds), then key, value and headers as
+Kafka's record format writes them: each text behind its length, lengths and the number of headers as zigzag varints,
+-1 for what is absent. None of it depends on how records were batched or compressed, so whoever has the fields (an
+archive, a mirror that keeps offsets, a proof) comes to the same hash; and from a batch the bytes are taken as they are.
+
+Source: Kafka protocol guide, Record (format 2); RFC 6962, section 2.1 for the prefix.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from infra.kafka.block import Block
+from schemas.errors import Incompatible
+
+PLACE = np.dtype([("leaf", "u1"), ("offset", ">i8"), ("stamp", ">i8")])
+LEAF = 0
+
+Numbers: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Leaves:
+    """Offsets and leaf hashes of records of one partition, in the order of their offsets."""
+
+    offsets: list[int] = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def extend(self, other: "Leaves") -> None:
+        """Add what follows. In a log that was meddled with it may overlap what is there."""
+        overlaps = bool(self.offsets and other.offsets and other.offsets[0] <= self.offsets[-1])
+        self.offsets += other.offsets
+        self.hashes += other.hashes
+        if overlaps:
+            order = sorted(range(len(self.offsets)), key=self.offsets.__getitem__)
+            self.offsets = [self.offsets[place] for place in order]
+            self.hashes = [self.hashes[place] for place in order]
+
+    def since(self, first: int) -> "Leaves":
+        """Those from an offset on."""
+        at = bisect_left(self.offsets, first)
+        return Leaves(self.offsets[at:], self.hashes[at:]) if at else self
+
+    def before(self, end: int) -> "Leaves":
+        """Those before an offset."""
+        at = bisect_left(self.offsets, end)
+        return Leaves(self.offsets[:at], self.hashes[:at]) if at < len(self.offsets) else self
+
+    def upto(self, count: int) -> "Leaves":
+        """The first so many."""
+        return Leaves(self.offsets[:count], self.hashes[:count])
+
+
+def leaf_of(
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Iterable[tuple[str, bytes | None]],
+) -> bytes:
+    """Leaf hash of a record of which the fields are at hand."""
+    place = np.array((LEAF, offset, timestamp_ms), PLACE).tobytes()
+    return sha256(place + content_of(key, value, headers)).digest()
+
+
+def content_of(key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]) -> bytes:
+    """Key, value and headers as Kafka writes them."""
+    pairs = list(headers)
+    named = b"".join(_text(name.encode()) + _text(held) for name, held in pairs)
+    return _text(key) + _text(value) + _varint(len(pairs)) + named
+
+
+def leaves_of(blocks: Iterable[Block], first: int, end: int) -> Leaves:
+    """Leaf hashes of the records of these blocks that stand from `first` on and before `end`.
+
+    Raises:
+        Incompatible: a block is not what its header says.
+    """
+    found = Leaves()
+    for block in blocks:
+        leaves = _leaves(block)
+        found.extend(leaves.since(first).before(end))
+    return found
+
+
+def _leaves(block: Block) -> Leaves:
+    """Lengths are followed one by one; what they lie between is read for all records at once, and hashed as it lies."""
+    if not block.count:
+        return Leaves()
+    data = block.payload()
+    try:
+        heads, ends = _lengths(data, block.count)
+        stamps, at = _numbers(data, heads + 1)  # behind the record's attributes, which this format does not use
+        deltas, at = _numbers(data, at)
+        if (at > ends).any():
+            raise IndexError
+    except IndexError as fault:
+        raise Incompatible(f"the batch at offset {block.base_offset} ends within a record", code="bad_batch") from fault
+    offsets = deltas + block.base_offset
+    if offsets[0] < block.base_offset or offsets[-1] > block.last_offset or (np.diff(offsets) <= 0).any():
+        raise Incompatible(f"the batch at offset {block.base_offset} holds offsets of others", code="bad_batch")
+    places = np.empty(block.count, PLACE)
+    places["leaf"] = LEAF
+    places["offset"] = offsets
+    places["stamp"] = block.max_timestamp_ms if block.stamped_by_broker else stamps + block.first_timestamp_ms
+    prefix, size = places.tobytes(), PLACE.itemsize
+    cuts = zip(range(0, len(prefix), size), at.tolist(), ends.tolist(), strict=True)
+    hashes = [sha256(prefix[p : p + size] + data[first:end]).digest() for p, first, end in cuts]
+    return Leaves(offsets.tolist(), hashes)
+
+
+def _lengths(data: bytes, count: int) -> tuple[Numbers, Numbers]:
+    """Where each record begins, behind its length, and where it ends.
+
+    Raises:
+        IndexError: the bytes end before the records do.
+    """
+    at, heads, ends = 0, [], []
+    for _ in range(count):
+        size = data[at]
+        at += 1
+        if size >= 0x80:
+            size, shift = size & 0x7F, 7
+            while (byte := data[at]) >= 0x80:
+                size |= (byte & 0x7F) << shift
+                shift += 7
+                at += 1
+            size |= byte << shift
+            at += 1
+        heads.append(at)
+        at += (size >> 1) ^ -(size & 1)
+        ends.append(at)
+    if at > len(data) or min(map(int.__sub__, ends, heads)) < 0:
+        raise IndexError(at)
+    return np.array(heads), np.array(ends)
+
+
+def _numbers(data: bytes, at: Numbers) -> tuple[Numbers, Numbers]:
+    """The zigzag varints at these places, and where each ends.
+
+    Raises:
+        IndexError: one has no end.
+    """
+    octets = np.frombuffer(data, np.uint8)
+    byte = octets[at].astype(np.int64)
+    values, more, shift = byte & 0x7F, byte >= 0x80, 7
+    while more.any():
+        if shift > 63:
+            raise IndexError(shift)
+        at = at + more
+        byte = octets[at].astype(np.int64)
+        values |= np.where(more, (byte & 0x7F) << shift, 0)
+        more, shift = more & (byte >= 0x80), shift + 7
+    return (values >> 1 & 0x7FFF_FFFF_FFFF_FFFF) ^ -(values & 1), at + 1
+
+
+def _text(data: bytes | None) -> bytes:
+    return _varint(-1) if data is None else _varint(len(data)) + data
+
+
+def _varint(number: int) -> bytes:
+    value = (number << 1) ^ (number >> 63)
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
