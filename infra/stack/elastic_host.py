@@ -23,6 +23,7 @@ def start_jvm(home: Path, libjvm: Path, heap_mb: int) -> None:
         f"-Xms{heap_mb}m",
         f"-Xmx{heap_mb}m",
         "-XX:+UseSerialGC" if heap_mb < 512 else "-XX:+UseG1GC",
+        "-XX:+ExplicitGCInvokesConcurrent",  # JPype asks for collections, and a full one stops searches for 0.1 s
         "-XX:+ExitOnOutOfMemoryError",
         "-Dlog4j2.disable.jmx=true",
         "-Dlog4j2.formatMsgNoLookups=true",

@@ -67,7 +67,7 @@ def ranking_by_words(wanted: Wanted, most: int) -> Query:
 
 def ranking_by_meaning(wanted: Wanted, vector: Vector) -> Query:
     """The places of the items whose text is close to the query's, closest first."""
-    return _ranked(HALF, {"knn": {**_close(vector), "filter": [_of(vector), LIVE, *filters(wanted)]}})
+    return _ranked(HALF, {"query": {"knn": {**_close(vector), "filter": [_of(vector), LIVE, *filters(wanted)]}}})
 
 
 def counts(wanted: Wanted, close: Query | None) -> Query:

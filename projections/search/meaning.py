@@ -18,6 +18,8 @@ from schemas.errors import Problem
 KEPT = 2_000
 """Vectors of queries that are kept; people search for the same things."""
 LOOK_AGAIN_S = 5.0
+DIGITS = 5
+"""More than the index keeps of a vector, and half of what would be written, sent and read for each search."""
 NONE_YET = "no item has a vector yet: start `retrace serve embedder`, or wait for it"
 
 log = structlog.get_logger()
@@ -74,7 +76,7 @@ class Meaning:
             self._is_away = True
             return Absent(fault.detail)
         self._is_away = False
-        self._kept[model, text] = Vector(values, model)
+        self._kept[model, text] = Vector([round(value, DIGITS) for value in values], model)
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return self._kept[model, text]
