@@ -11,7 +11,7 @@ demo: env  ## real servers, real data, the whole way
 	$(RUN) retrace demo
 
 test: env  ## every test, against real servers
-	$(RUN) pytest
+	$(RUN) pytest -n 3 --dist loadfile
 
 check: env  ## lint, types, import contracts, generated code
 	$(RUN) ruff check .

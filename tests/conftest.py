@@ -12,26 +12,44 @@ from elasticsearch import Elasticsearch
 
 from infra.kafka.connect import librdkafka_options
 from infra.settings import Settings
-from infra.stack.stack import Stack, merged
+from infra.stack.stack import merged
+
+from .sharing import SharedStack, shared_stack, turn
 
 pytest.register_assert_rewrite("commands.protocol.conformance")
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The folder of this run, the same for all its workers."""
+    own = tmp_path_factory.getbasetemp()
+    return own if worker_id == "master" else own.parent
+
+
+@pytest.fixture(scope="session")
+def stack(run_folder: Path) -> Iterator[SharedStack]:
     """The servers and the schema registry; those of RETRACE_TEST_STACK stay up afterwards."""
     running = Settings().test_stack
-    servers = Stack(Settings(data_dir=running or tmp_path_factory.mktemp("stack")))
-    try:
+    if running is None:
+        with shared_stack(run_folder) as servers:
+            yield servers
+    else:
+        servers = SharedStack(Settings(data_dir=running))
         servers.up(servers_only=True)
         yield servers
-    finally:
-        if running is None:
-            servers.down()
+
+
+@pytest.fixture(autouse=True)
+def _turn(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[None]:
+    """Tests that hurt the servers run alone."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with turn(run_folder, alone=alone), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SharedStack, "is_alone", alone)
+        yield
 
 
 @pytest.fixture
-def settings(stack: Stack, tmp_path: Path) -> Iterator[Settings]:
+def settings(stack: SharedStack, tmp_path: Path) -> Iterator[Settings]:
     """Settings with topics, a schema, indices and artifacts that no other test sees; removed afterwards."""
     mark = f"t{uuid.uuid4().hex[:10]}"
     corner = {

@@ -83,6 +83,7 @@ def test_a_kafka_that_stands_still_is_asked_once_a_moment(admission: Admission, 
     assert health.components[COMPONENT].ok
 
 
+@pytest.mark.alone
 async def test_a_paused_broker_is_refused_quickly_and_loses_nothing(write_side: Any, stack: Stack) -> None:
     """The whole way: 503 with Retry-After while Kafka stands still, and every accepted command is there afterwards."""
     accepted: list[str] = []

@@ -26,6 +26,7 @@ def test_status_is_quiet_when_all_servers_are_up() -> None:
     assert all(name in result.output for name in SERVERS)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("_shared")
 def test_status_tells_what_is_down_and_why(stack: Stack) -> None:
     """The reader should know the next command."""

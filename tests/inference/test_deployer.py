@@ -115,6 +115,7 @@ async def test_killed_again_and_again(town: Town) -> None:
     assert await town.loaded(1) == [1]
 
 
+@pytest.mark.alone
 async def test_a_restarted_triton_gets_its_versions_back(town: Town, stack: Stack) -> None:
     """Triton forgets what it had loaded; nobody should have to deploy again."""
     await town.start("deployer")

@@ -57,6 +57,7 @@ async def test_what_is_taken_is_on_record_when_the_service_stops(settings: Setti
     assert recorder.waiting == 0
 
 
+@pytest.mark.alone
 async def test_kafka_away_delays_records_and_loses_none(settings: Settings, stack: Stack) -> None:
     """Answers go on without the log; it catches up when it is back."""
     recorder, health = Recorder(1000, "shed"), Health("test")

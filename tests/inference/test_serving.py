@@ -119,6 +119,7 @@ async def test_a_promotion_is_followed_at_once(town: Town) -> None:
     assert seen == sorted(seen)
 
 
+@pytest.mark.alone
 async def test_answers_while_triton_is_away_and_after(town: Town, stack: Stack) -> None:
     """Killed with -9: last good answer, or what is popular; then the model again, without anybody doing anything."""
     good = await town.recommend(USER)
@@ -139,6 +140,7 @@ async def test_answers_while_triton_is_away_and_after(town: Town, stack: Stack) 
     await town.answers(USER, by_model, 30)
 
 
+@pytest.mark.alone
 async def test_answers_while_postgres_is_frozen(town: Town, stack: Stack) -> None:
     """The history cannot be read: the last good answer is given again, and it says why."""
     good = await town.recommend(USER)
@@ -153,6 +155,7 @@ async def test_answers_while_postgres_is_frozen(town: Town, stack: Stack) -> Non
     await town.answers(USER, by_model, 30)
 
 
+@pytest.mark.alone
 async def test_who_withdraws_consent_is_not_given_an_old_personal_answer(town: Town, stack: Stack) -> None:
     """The answers kept for bad times were made from a history that may not be used any more."""
     await town.recommend(USER)
@@ -169,6 +172,7 @@ async def test_who_withdraws_consent_is_not_given_an_old_personal_answer(town: T
         stack.resume("postgres")
 
 
+@pytest.mark.alone
 async def test_the_erased_are_told_so(town: Town, stack: Stack) -> None:
     """410, on no record; also from memory, while PostgreSQL is away."""
     await town.recommend(USER)

@@ -24,6 +24,7 @@ BETWEEN_S = 2.0
 CATCH_UP_S = 60.0
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(400)
 async def test_every_acknowledged_command_is_there_once_whatever_dies(stack: Stack, services: Stack) -> None:
     """The promise that everything else here rests on."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import psycopg
+import pytest
 import tritonclient.grpc
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient
@@ -114,6 +115,7 @@ def test_triton_runs_a_python_model_with_onnxruntime(stack: Stack, settings: Set
     assert doubled(settings.triton.grpc[0], name) == [2.0, 5.0]
 
 
+@pytest.mark.alone
 def test_killed_servers_come_back_with_their_data(stack: Stack, settings: Settings) -> None:
     """A crash costs nothing that was acknowledged, and the addresses stay."""
     topic = make_topic(settings)
@@ -140,6 +142,7 @@ def test_killed_servers_come_back_with_their_data(stack: Stack, settings: Settin
         assert client.get(index=index, id="1")["_source"] == {"said": "before"}
 
 
+@pytest.mark.alone
 def test_up_again_leaves_running_servers_alone(stack: Stack) -> None:
     """`retrace up` is the remedy for anything missing, so it may not disturb the rest."""
     before = {one.name: one.pid for one in stack.status(SERVERS)}
@@ -149,6 +152,7 @@ def test_up_again_leaves_running_servers_alone(stack: Stack) -> None:
     assert {one.name: one.pid for one in stack.status(SERVERS)} == before
 
 
+@pytest.mark.alone
 def test_a_frozen_server_is_told_from_a_dead_one(stack: Stack, settings: Settings) -> None:
     """The remedy differs: one is woken, the other started. Sessions that are open freeze too, and go on."""
     with psycopg.connect(settings.postgres.dsn.get_secret_value(), autocommit=True) as connection:
