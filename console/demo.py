@@ -13,7 +13,7 @@ from rich.table import Table
 from uuid6 import uuid7
 
 from console.api import Answer, Api
-from console.explain import show
+from console.explained import show
 from console.ingest import send_people_and_films, send_ratings
 from console.movielens import MovieLens, load
 from console.story import Story

@@ -1,107 +1,107 @@
-"""`retrace explain DECISION`: a recommendation made again from the log, item by item."""
+"""`retrace explain`: a recommendation made again from the log, item by item; or many, for the verdict alone."""
 
 import asyncio
 import json
 from dataclasses import asdict
-from itertools import zip_longest
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from inference.explain import Explanation
-from inference.explain import explain as explained
+from console.explained import show, show_tally
+from inference.explain import Explainer, Explanation
+from inference.statement import statement
+from inference.verification import Tally, verified
+from inference.whatif import WhatIf
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
-from schemas.codec import as_fields
+from schemas.errors import Invalid
+
+TOLD_EVERY = 100
+"""Decisions between two lines of progress."""
 
 console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
 
 
 def explain(
-    decision: Annotated[str, typer.Argument(help="id of the decision, as the answer gave it")],
+    decision: Annotated[str | None, typer.Argument(help="id of the decision, as the answer gave it")] = None,
     output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="form of the result")] = "table",
+    model: Annotated[
+        str | None, typer.Option(help="suppose that this model had been asked: NAME or NAME@VERSION")
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="suppose that this had not happened: event id, position or item:ID; may be repeated"),
+    ] = None,
+    scan: Annotated[bool, typer.Option("--scan", help="read the log whole, without indexes and kept counts")] = False,
+    batch: Annotated[bool, typer.Option("--batch", help="make many decisions again instead of one")] = False,
+    since: Annotated[str | None, typer.Option(help="with --batch: recorded then or later (ISO 8601)")] = None,
+    until: Annotated[str | None, typer.Option(help="with --batch: recorded before")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="with --batch: so many, chosen at random")] = None,
+    seed: Annotated[int, typer.Option(help="with --sample: another seed chooses others")] = 0,
 ) -> None:
     """Make a recommendation again from the log and compare; exit status 0 only when it is identical."""
-    explanation = asyncio.run(_explained(decision))
+    if batch == (decision is not None):
+        raise Invalid("name one decision, or ask for many: retrace explain DECISION, or retrace explain --batch")
+    if batch:
+        if model is not None or without:
+            raise Invalid("--model and --without are about one decision: name it instead of --batch")
+        tally = asyncio.run(_batch(_time(since), _time(until), sample, seed, indexed=not scan))
+        _told_tally(tally, output)
+        raise typer.Exit(0 if tally.identical else 1)
+    if since or until or sample:
+        raise Invalid("--since, --until and --sample choose among many decisions: give --batch with them")
+    explanation = asyncio.run(_explained(str(decision), WhatIf.of(model, without or ()), indexed=not scan))
     if output == "json":
-        typer.echo(json.dumps(document(explanation), indent=2, default=str))
+        typer.echo(json.dumps(statement(explanation), indent=2, default=str))
     else:
         show(explanation, console)
     raise typer.Exit(0 if explanation.identical else 1)
 
 
-async def _explained(decision: str) -> Explanation:
+async def _explained(decision: str, what_if: WhatIf | None, *, indexed: bool) -> Explanation:
     settings = Settings()
-    return await explained(settings, await open_decoder(settings), decision)
+    return await Explainer(settings, await open_decoder(settings)).explain(decision, what_if, indexed=indexed)
 
 
-def document(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as plain values."""
-    remade = explanation.remade
-    return {
-        "identical": explanation.identical,
-        "made_again": remade is not None,
-        "differences": list(explanation.differences),
-        "position": explanation.position,
-        "decision": as_fields(explanation.decision),
-        "remade": None if remade is None else asdict(remade),
-    }
+async def _batch(
+    since: datetime | None, until: datetime | None, sample: int | None, seed: int, *, indexed: bool
+) -> Tally:
+    settings, tally = Settings(), Tally()
+    decoder = await open_decoder(settings)
+    async for one in verified(settings, decoder, since, until, sample=sample, seed=seed, indexed=indexed):
+        tally.add(one)
+        if tally.verdicts.total() % TOLD_EVERY == 0:
+            errors.print(f"{tally.verdicts.total():,} decisions made again")
+    return tally
 
 
-def show(explanation: Explanation, console: Console) -> None:
-    """An explanation as tables."""
-    console.print(_facts(explanation))
-    if explanation.remade is not None:
-        console.print(_items(explanation))
-    if explanation.identical:
-        console.print("[green]identical[/]: the log and the artifact give this answer again, to the last bit")
+def _told_tally(tally: Tally, output: Literal["table", "json"]) -> None:
+    if output == "table":
+        show_tally(tally, console)
         return
-    verdict = "NOT identical" if explanation.remade is not None else "NOT VERIFIED"
-    console.print(f"[red]{verdict}[/]")
-    for difference in explanation.differences:
-        console.print(f"  {difference}", markup=False)
+    document: dict[str, Any] = {
+        "identical": tally.identical,
+        "checked": tally.checked,
+        "verdicts": dict(tally.verdicts),
+        "sources": dict(tally.sources),
+        "faults": [asdict(one) for one in tally.faults],
+    }
+    typer.echo(json.dumps(document, indent=2))
 
 
-def _facts(explanation: Explanation) -> Table:
-    decision = explanation.decision
-    version = f" version {decision.version}" if decision.version else ""
-    why = f", because of {decision.fallback_reason}" if decision.fallback_reason else ""
-    table = Table(show_header=False, box=None, title=f"decision {decision.decision_id}", title_justify="left")
-    table.add_row("for", decision.user_id)
-    table.add_row("at", f"{decision.served_at:%Y-%m-%d %H:%M:%S.%f} UTC, {decision.latency_ms:.1f} ms")
-    table.add_row("by", f"{decision.source}: {decision.model}{version}{why}, arm {decision.arm}")
-    table.add_row("artifact", decision.artifact_sha256 or "-")
-    table.add_row("record", explanation.position)
-    table.add_row("known", ", ".join(f"{p.view} {p.topic}/{p.partition}/{p.next_offset}" for p in decision.positions))
-    remade = explanation.remade
-    table.add_row("history", f"{decision.history_length} items" + ("" if remade is None else f": {_recent(remade)}"))
-    table.add_row("filtered", ", ".join(decision.filtered) or "-")
-    return table
+def _time(text: str | None) -> datetime | None:
+    """A time that somebody wrote; UTC unless it says otherwise.
 
-
-def _recent(remade: Any) -> str:
-    newest = [remade.titles.get(item, item) for item in reversed(remade.history[-5:])]
-    return ", ".join(newest) + (", ..." if len(remade.history) > len(newest) else "")
-
-
-def _items(explanation: Explanation) -> Table:
-    remade = explanation.remade
-    assert remade is not None
-    table = Table("", "item", "title", "recorded", "made again", "", "because of")
-    for place, (was, now) in enumerate(zip_longest(explanation.decision.items, remade.items), start=1):
-        item = was.item_id if was else now[0]
-        same = was is not None and now is not None and was.item_id == now[0] and _score(was.score) == _score(now[1])
-        again = (
-            "-" if now is None else _score(now[1]) if was and was.item_id == now[0] else f"{now[0]} {_score(now[1])}"
-        )
-        because = [f"{remade.titles.get(r.item_id, r.item_id)} ({r.score:+.3f})" for r in remade.reasons.get(item, ())]
-        mark = "[green]=[/]" if same else "[red]≠[/]"
-        recorded = _score(was.score) if was else "-"
-        table.add_row(str(place), item, remade.titles.get(item, ""), recorded, again, mark, ", ".join(because))
-    return table
-
-
-def _score(score: float) -> str:
-    return f"{score:.7g}"
+    Raises:
+        Invalid: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as fault:
+        raise Invalid(f"'{text}' is no time: write it as 2026-01-31T12:00:00", code="bad_time") from fault
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -6,19 +6,19 @@ compared. What cannot be made again is said to be so, never to be identical.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
 import psycopg
+from psycopg.rows import tuple_row
 
-from inference import candidates
-from inference.inputs import history_sha256, model_input
-from inference.reasons import Reason, reasons
-from inference.rebuild import Known, Log, Shelf
-from inference.scorer import OnnxScorer
-from inference.store import ArtifactStore
+from inference.counts import Counts
+from inference.reading import Way
+from inference.reads import CHECKPOINTS
+from inference.rebuild import DECISIONS, Known, Log
+from inference.remake import Artifacts, Case, Remade, remake, unknown_decision
+from inference.whatif import Hypothesis, WhatIf, suppose
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.personal.files import erased
@@ -27,30 +27,12 @@ from infra.settings import Settings
 from schemas.decisions import RecommendationServed
 from schemas.errors import Incompatible, Invalid, NotFound, Problem
 from schemas.models import OffsetRange
+from schemas.position import Position
 
-DECISIONS = "decisions"
-
-Scored = Sequence[tuple[str, float]]
-
-
-@dataclass(frozen=True)
-class Remade:
-    """The answer as the log says it should have been.
-
-    Attributes:
-        candidates: how many there were before filters.
-        filtered: those taken out.
-        reasons: by item, the past interactions that speak most for it; empty where no model answered.
-    """
-
-    items: tuple[tuple[str, float], ...]
-    filtered: tuple[str, ...]
-    candidates: int
-    history: tuple[str, ...]
-    history_length: int
-    history_sha256: str
-    titles: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, tuple[Reason, ...]] = field(default_factory=dict)
+HINT = (
+    'SELECT (SELECT json_build_array(partition, "offset") FROM decisions WHERE decision_id = %s LIMIT 1), '
+    + CHECKPOINTS.format("view = 'decisions'")
+)
 
 
 @dataclass(frozen=True)
@@ -62,12 +44,18 @@ class Explanation:
         position: where the record stands.
         remade: None when it could not be made again.
         differences: one sentence each; why not, when it could not be made again.
+        ways: how the parts of the log were read.
+        hypothesis: what the answer would have been, where that was asked.
+        known: the user as known then; None when that cannot be told.
     """
 
     decision: RecommendationServed
     position: str
     remade: Remade | None
     differences: tuple[str, ...]
+    ways: tuple[Way, ...] = ()
+    hypothesis: Hypothesis | None = None
+    known: Known | None = None
 
     @property
     def identical(self) -> bool:
@@ -79,119 +67,128 @@ async def explain(settings: Settings, decoder: Decoder, decision_id: str) -> Exp
     """Make a decision again and compare.
 
     Raises:
-        NotFound: the log has no such decision.
-        Gone: whom it was for has been erased: nobody is told any more what they were shown, and why.
-        Unavailable: brokers, registry or artifact store do not answer.
+        as `Explainer.explain`.
     """
-    log = Log(settings, decoder)
-    decision, position = await find(settings, log, decision_id)
-    if await log.erased(decision.user_id):
-        raise erased(decision.user_id)
-    try:
-        remade = await _remake(settings, log, decision)
-    except Problem as problem:
-        if problem.retriable:
-            raise
-        return Explanation(decision, position, None, (f"it cannot be made again: {problem.detail}",))
-    return Explanation(decision, position, remade, tuple(differences(decision, remade)))
+    return await Explainer(settings, decoder).explain(decision_id)
 
 
-async def find(settings: Settings, log: Log, decision_id: str) -> tuple[RecommendationServed, str]:
-    """The record of a decision, from the log; the read model only says where to look first.
+class Explainer:
+    """Makes decisions again; keeps ready what one explanation after another needs."""
+
+    def __init__(self, settings: Settings, decoder: Decoder) -> None:
+        self._settings = settings
+        self._decoder = decoder
+        self._artifacts = Artifacts(settings)
+        self._counts = Counts(settings, decoder)
+
+    async def explain(self, decision_id: str, what_if: WhatIf | None = None, *, indexed: bool = True) -> Explanation:
+        """Make a decision again and compare.
+
+        Args:
+            what_if: another model, or interactions that had not happened; answered beside.
+            indexed: whether indexes and kept counts may be used; without them the log is read whole.
+
+        Raises:
+            NotFound: the log has no such decision, or there is no such model to suppose.
+            Gone: whom it was for has been erased: nobody is told any more what they were shown, and why.
+            Invalid: an interaction that is to be left out was not there.
+            Unavailable: brokers, registry or artifact store do not answer.
+        """
+        log = self._log(indexed)
+        decision, position = await self.find(log, decision_id)
+        return await self._of(log, decision, position, what_if)
+
+    async def again(self, decision: RecommendationServed, position: Position, *, indexed: bool = True) -> Explanation:
+        """The same for a record that is at hand."""
+        return await self._of(self._log(indexed), decision, position, None)
+
+    def _log(self, indexed: bool) -> Log:
+        return Log(self._settings, self._decoder, self._counts, indexed=indexed)
+
+    async def _of(
+        self, log: Log, decision: RecommendationServed, position: Position, what_if: WhatIf | None
+    ) -> Explanation:
+        if await log.erased(decision.user_id):
+            raise erased(decision.user_id)
+        try:
+            known = await log.user(decision)
+        except Problem as problem:
+            if what_if is not None:
+                raise
+            return _not_made(Explanation(decision, str(position), None, (), log.ways), problem)
+        case = self._case(log, decision, known)
+        hypothesis = await suppose(self._settings, case, what_if) if what_if is not None else None
+        told = Explanation(decision, str(position), None, (), log.ways, hypothesis, known)
+        try:
+            remade = await remake(case)
+        except Problem as problem:
+            return _not_made(replace(told, ways=log.ways), problem)
+        found = (*differences(decision, remade), *contradictions(decision, known))
+        return replace(told, remade=remade, differences=found, ways=log.ways)
+
+    def _case(self, log: Log, decision: RecommendationServed, known: Known) -> Case:
+        async def earlier(decision_id: str) -> RecommendationServed:
+            return (await self.find(log, decision_id))[0]
+
+        return Case(decision, known, log, self._artifacts, earlier, _see_it_is_as_recorded)
+
+    async def find(self, log: Log, decision_id: str) -> tuple[RecommendationServed, Position]:
+        """The record of a decision, from the log; the read model only says where to look, and how far it has seen.
+
+        Raises:
+            NotFound: the log has no such decision.
+            Unavailable: the brokers do not answer.
+        """
+        place, seen = await hint(self._settings, decision_id) if log.indexed else (None, {})
+        if place is not None and (found := await self._at(log, place, decision_id)) is not None:
+            return found, place
+        ranges = await ranges_now(self._settings, [DECISIONS])
+        if place is None:  # with a place that is wrong, it is a read model of another log
+            ranges = [_from(part, seen.get(part.partition, 0)) for part in ranges]
+        if (record := await log.decision(ranges, decision_id)) is not None:
+            return record
+        trusted = bool(seen) and place is None
+        raise unknown_decision(decision_id, ", says the read model of all but its end" if trusted else "")
+
+    async def _at(self, log: Log, place: Position, decision_id: str) -> RecommendationServed | None:
+        try:
+            return await log.decision_at(place, decision_id)
+        except (Invalid, NotFound):
+            return None
+
+
+def _not_made(told: Explanation, problem: Problem) -> Explanation:
+    """An explanation that says why there is none.
 
     Raises:
-        NotFound: the log has no such decision.
-        Unavailable: the brokers do not answer.
+        Problem: it may be possible later.
     """
-    hint = await _hint(settings, decision_id)
-    found = None
-    if hint is not None:
-        with suppress(Invalid, NotFound):  # a read model of another log
-            found = await log.decision([hint], decision_id)
-    found = found or await log.decision(await ranges_now(settings, [DECISIONS]), decision_id)
-    if found is None:
-        raise NotFound(
-            f"the log has no decision '{decision_id}': find it with GET /decisions/search", code="unknown_decision"
-        )
-    return found
+    if problem.retriable:
+        raise problem
+    return replace(told, differences=(f"it cannot be made again: {problem.detail}",))
 
 
-async def _hint(settings: Settings, decision_id: str) -> OffsetRange | None:
-    statement = 'SELECT partition, "offset" FROM decisions WHERE decision_id = %s'
+async def _see_it_is_as_recorded(case: Case) -> None:
+    if found := list(differences(case.decision, await remake(case))):
+        raise Incompatible(f"decision {case.decision.decision_id}, which it repeats, is not as recorded: {found[0]}")
+
+
+async def hint(settings: Settings, decision_id: str) -> tuple[Position | None, dict[int, int]]:
+    """Where the read model says that a decision stands, and how far it has been folded, by partition."""
     try:
-        async with await connect(settings, "explain") as connection:
-            row = await (await connection.execute(statement, (decision_id,))).fetchone()
+        async with await connect(settings, "explain") as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(HINT, (decision_id,))
+            place, marks = await cursor.fetchone() or (None, None)
     except (psycopg.Error, Problem):
-        return None  # the whole topic is read instead
-    if row is None:
-        return None
-    first = row["offset"]
-    return OffsetRange(topic=DECISIONS, partition=row["partition"], first=first, end=first + 1)
+        return None, {}  # the whole topic is read instead
+    seen = {partition: offset for _, _, partition, offset in marks or ()}
+    return None if place is None else Position(DECISIONS, *place), seen
 
 
-async def _remake(settings: Settings, log: Log, decision: RecommendationServed) -> Remade:
-    """The answer made again.
-
-    Raises:
-        Problem: part of the log, an artifact or an earlier decision is missing or changed.
-    """
-    known = await log.user(decision)
-    if decision.source == "model":
-        return await _by_model(settings, log, decision, known)
-    if decision.source == "last_good":
-        return await _settled(log, decision, known, await _earlier(settings, log, decision))
-    return await _settled(log, decision, known, candidates.popular(await log.popularity(decision)))
-
-
-async def _by_model(settings: Settings, log: Log, decision: RecommendationServed, known: Known) -> Remade:
-    scorer = _scorer(settings, decision)
-    given = model_input(known.history, scorer.metadata)
-    scored = scorer.score(known.history)
-    settled = await _settled(log, decision, known, scored)
-    why = reasons(scorer, given, [item for item, _ in settled.items])
-    return replace(settled, history_length=len(given.items), history_sha256=given.sha256, reasons=why)
-
-
-async def _settled(log: Log, decision: RecommendationServed, known: Known, scored: Scored) -> Remade:
-    """Filters applied as serving does."""
-    shelf: Shelf = await log.shelf(decision, [*(item for item, _ in scored), *known.history])
-    items, filtered = candidates.answer(scored, set(known.history), known.profile, shelf.items, decision.limit)
-    return Remade(
-        items=tuple(items),
-        filtered=tuple(filtered),
-        candidates=len(scored),
-        history=known.history,
-        history_length=len(known.history),
-        history_sha256=history_sha256(known.history),
-        titles=shelf.titles,
-    )
-
-
-async def _earlier(settings: Settings, log: Log, decision: RecommendationServed) -> Scored:
-    """The candidates of the model's earlier answer that this one repeats, scored again.
-
-    Raises:
-        Incompatible: the earlier decision is none that could have been repeated.
-    """
-    if decision.based_on is None:
-        raise Incompatible("it repeats an earlier answer and does not say which", code="based_on_missing")
-    earlier, _ = await find(settings, log, decision.based_on)
-    same = (earlier.user_id, earlier.model, earlier.artifact_sha256)
-    if earlier.source != "model" or same != (decision.user_id, decision.model, decision.artifact_sha256):
-        raise Incompatible(
-            f"decision {decision.based_on}, which it says it repeats, is not an answer of that model for that user",
-            code="based_on_differs",
-        )
-    remade = await _by_model(settings, log, earlier, await log.user(earlier))
-    if found := list(differences(earlier, remade)):
-        raise Incompatible(f"decision {decision.based_on}, which it repeats, is not as recorded: {found[0]}")
-    return _scorer(settings, earlier).score(remade.history)
-
-
-def _scorer(settings: Settings, decision: RecommendationServed) -> OnnxScorer:
-    if decision.artifact_sha256 is None:
-        raise Incompatible("the record names no artifact although a model answered", code="artifact_unnamed")
-    return OnnxScorer(ArtifactStore(settings).get(decision.artifact_sha256))
+def _from(part: OffsetRange, first: int) -> OffsetRange:
+    """What of a range stands at an offset or later."""
+    first = min(max(part.first, first), part.end)
+    return OffsetRange(topic=part.topic, partition=part.partition, first=first, end=part.end)
 
 
 def differences(decision: RecommendationServed, remade: Remade) -> Iterator[str]:
@@ -212,6 +209,18 @@ def differences(decision: RecommendationServed, remade: Remade) -> Iterator[str]
             yield f"place {place}: {_item(recorded_item)} was recorded, the log gives {_item(rebuilt_item)}"
     if (decision.source == "none") != (not remade.items):
         yield f"the source was '{decision.source}', the log gives {len(remade.items)} items"
+
+
+def contradictions(decision: RecommendationServed, known: Known) -> Iterator[str]:
+    """Recorded reasons for a fallback that the log contradicts, one sentence each.
+
+    Whether Triton answered is not in the log; whether somebody consented and had a history is.
+    """
+    reason = decision.fallback_reason
+    if reason == "no_consent" and known.profile.personalisation:
+        yield "the reason was that the user does not consent to personalisation, and in the log the user does"
+    if reason in ("new_user", "unknown_user") and known.history:
+        yield f"the reason was that the user has no history, and the log has one of {len(known.history)} items"
 
 
 def _item(item: tuple[str, np.float32] | None) -> str:

@@ -96,14 +96,16 @@ def history(interactions: Iterable[Interaction], profile: Profile) -> tuple[str,
     The newest `HISTORY_ROWS` are kept. Nothing when the user has withdrawn consent to personalisation. In SQL over
     `user_history` this is `WHERE kind <> 'skip' ORDER BY occurred_at DESC, "offset" DESC LIMIT 4096`, turned around.
     """
-    if not profile.personalisation:
-        return ()
+    return tuple(row.item_id for row in spoken(interactions)[-HISTORY_ROWS:]) if profile.personalisation else ()
+
+
+def spoken(interactions: Iterable[Interaction]) -> list[Interaction]:
+    """The interactions that speak for an item, each once, oldest first by the time they happened, then by offset."""
     first: dict[UUID, Interaction] = {}
     for row in sorted(interactions, key=lambda row: row.offset):
         first.setdefault(row.event_id, row)
-    spoken = (row for row in first.values() if row.kind not in SILENT_KINDS)
-    oldest_first = sorted(spoken, key=lambda row: (row.occurred_at, row.offset))
-    return tuple(row.item_id for row in oldest_first[-HISTORY_ROWS:])
+    kept = (row for row in first.values() if row.kind not in SILENT_KINDS)
+    return sorted(kept, key=lambda row: (row.occurred_at, row.offset))
 
 
 def model_input(items: Sequence[str], metadata: Metadata) -> ModelInput:

@@ -1,24 +1,29 @@
 """What was known when a decision was made, folded from the log up to the positions that the decision recorded."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from inference.counts import Counts
 from inference.dataset import INTERACTIONS, PROFILES
-from inference.inputs import Interaction, Item, Profile, evolve_item, evolve_profile, history
+from inference.inputs import Interaction, Item, Profile, evolve_item, evolve_profile, history, spoken
+from inference.reading import Reading, Way
+from infra.kafka.fetch import open_client
 from infra.kafka.partitioner import partition_of
+from infra.kafka.pick import pick
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
-from infra.kafka.replay import recorded, replay
+from infra.kafka.replay import recorded
 from infra.settings import Settings
 from schemas.catalog import CatalogEvent, ItemAdded, ItemChanged
 from schemas.contracts import contracts
 from schemas.decisions import AsOf, RecommendationServed
-from schemas.interactions import InteractionRecorded
+from schemas.envelope import Recorded
 from schemas.models import OffsetRange
+from schemas.position import Position
 from schemas.profiles import UserErased
 
-CATALOG = "catalog"
+CATALOG, DECISIONS = "catalog", "decisions"
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,32 @@ class Known:
     """A user as known at a decision.
 
     Attributes:
-        history: item ids, oldest first; empty without consent to personalisation.
+        partition: of the user's interactions.
+        interactions: all of the user's, in the order of the log.
     """
 
-    history: tuple[str, ...]
+    partition: int
+    interactions: tuple[Interaction, ...]
     profile: Profile
+
+    @cached_property
+    def history(self) -> tuple[str, ...]:
+        """Item ids, oldest first; empty without consent to personalisation."""
+        return history(self.interactions, self.profile)
+
+    @cached_property
+    def places(self) -> dict[str, Interaction]:
+        """The interaction that each item of the history counts for: its newest."""
+        return {row.item_id: row for row in spoken(self.interactions)}
+
+    def without(self, rows: Iterable[Interaction]) -> "Known":
+        """The same, had these interactions not happened, under whatever place they came again."""
+        gone = {row.event_id for row in rows}
+        return replace(self, interactions=tuple(row for row in self.interactions if row.event_id not in gone))
+
+    def position(self, row: Interaction) -> Position:
+        """Where an interaction stands."""
+        return Position(INTERACTIONS, self.partition, row.offset)
 
 
 @dataclass(frozen=True)
@@ -55,43 +81,49 @@ class Log:
 
     Every method raises Invalid when the part it needs is no longer there, Incompatible when an event cannot be read,
     and Unavailable when the brokers do not answer.
+
+    Args:
+        counts: how often items had been met.
+
+    Attributes:
+        indexed: whether an index may say where to look; without it every part is read whole.
     """
 
-    def __init__(self, settings: Settings, decoder: Decoder) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder, counts: Counts, *, indexed: bool = True) -> None:
         self._settings = settings
         self._decoder = decoder
+        self._counts = counts
+        self.indexed = indexed
+        self._reading = Reading(settings, decoder, indexed=indexed)
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """How every part was read so far."""
+        return tuple(self._reading.ways)
 
     async def user(self, decision: RecommendationServed) -> Known:
         """The user's history and profile."""
         profile = Profile()
         profiles = up_to(decision.positions, "user_profile", PROFILES)
-        async for one in recorded(self._settings, self._decoder, profiles, keys=[decision.user_id]):
+        for one in await self._reading.of_keys(profiles, [decision.user_id]):
             if not contracts()[one.event.AVRO].is_outcome:
                 profile = evolve_profile(profile, one.event)
-        rows = [
-            Interaction(one.event.item_id, one.event.kind, one.event.occurred_at, one.position.offset, one.meta.id)
-            async for one in recorded(
-                self._settings,
-                self._decoder,
-                up_to(decision.positions, "user_history", INTERACTIONS),
-                keys=[decision.user_id],
-            )
-        ]
-        return Known(history(rows, profile), profile)
+        ranges = up_to(decision.positions, "user_history", INTERACTIONS)
+        rows = tuple(map(_interaction, await self._reading.of_keys(ranges, [decision.user_id])))
+        return Known(ranges[0].partition if ranges else 0, rows, profile)
 
     async def erased(self, user_id: str) -> bool:
         """Whether the user has been erased by now, whatever was known when a decision was made."""
         ranges = await ranges_now(self._settings, {PROFILES})
         own = [part for part in ranges if part.partition == partition_of(user_id, len(ranges))]
-        found = recorded(self._settings, self._decoder, own, keys=[user_id])
-        return any([isinstance(one.event, UserErased) async for one in found])
+        return any(isinstance(one.event, UserErased) for one in await self._reading.of_keys(own, [user_id]))
 
     async def shelf(self, decision: RecommendationServed, items: Collection[str]) -> Shelf:
         """What the catalogue said about these items."""
         found: dict[str, Item] = {}
         titles: dict[str, str] = {}
         ranges = up_to(decision.positions, "catalogue", CATALOG)
-        async for one in recorded(self._settings, self._decoder, ranges, keys=items):
+        for one in await self._reading.of_keys(ranges, items):
             if contracts()[one.event.AVRO].is_outcome:
                 continue
             event: CatalogEvent = one.event
@@ -102,29 +134,33 @@ class Log:
 
     async def popularity(self, decision: RecommendationServed) -> dict[str, int]:
         """How often each item had been met; an id that a client chose counts once for each user."""
-        counts: Counter[str] = Counter()
-        seen: set[tuple[str, str]] = set()
         ranges = up_to(decision.positions, "popularity", INTERACTIONS)
-        async for tables in replay(self._settings, self._decoder, ranges, types={InteractionRecorded.AVRO}):
-            for table in tables.values():
-                ids, users, items = (table[name].to_list() for name in ("_id", "user_id", "item_id"))
-                counts.update(_first(ids, users, items, seen))
-        return dict(counts)
+        counted = await self._counts.at(ranges, kept=self.indexed)
+        self._reading.ways += counted.ways
+        return counted.items
+
+    async def decision_at(self, position: Position, decision_id: str) -> RecommendationServed | None:
+        """The record of a decision, when it stands there."""
+        async with open_client(self._settings, [DECISIONS]) as client:
+            raws = await pick(client, self._settings, DECISIONS, position.partition, [position.offset])
+        await self._decoder.learn(raws)
+        found = [event for raw in raws if (event := self._decoder.decode(raw)) is not None]
+        return found[0].event if found and _is(found[0], decision_id) else None
 
     async def decision(
-        self, ranges: Sequence[OffsetRange], decision_id: str
-    ) -> tuple[RecommendationServed, str] | None:
+        self, ranges: Iterable[OffsetRange], decision_id: str
+    ) -> tuple[RecommendationServed, Position] | None:
         """The record of a decision and its position, when it stands in these ranges."""
         async for one in recorded(self._settings, self._decoder, ranges):
-            if isinstance(one.event, RecommendationServed) and one.event.decision_id == decision_id:
-                return one.event, str(one.position)
+            if _is(one, decision_id):
+                return one.event, one.position
         return None
 
 
-def _first(ids: Sequence[str], users: Sequence[str], items: Sequence[str], seen: set[tuple[str, str]]) -> Iterable[str]:
-    """The items of those events whose id comes for the first time from their user, as the read models count."""
-    for one, user, item in zip(ids, users, items, strict=True):
-        if (one, user) not in seen:
-            if one[14] == "5":  # ids of our own making, UUIDv7, cannot come again
-                seen.add((one, user))
-            yield item
+def _is(one: Recorded, decision_id: str) -> bool:
+    return isinstance(one.event, RecommendationServed) and one.event.decision_id == decision_id
+
+
+def _interaction(one: Recorded) -> Interaction:
+    event = one.event
+    return Interaction(event.item_id, event.kind, event.occurred_at, one.position.offset, one.meta.id)

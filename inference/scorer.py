@@ -4,13 +4,18 @@ One thread and the nodes one after another, as in `inference/triton/model.py`, s
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
+import onnx
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
-from inference.artifact import Metadata
+from inference.artifact import Metadata, load
 from inference.interactions import Float32Array, Int32Array
 from schemas.errors import Incompatible
+
+RAW = "raw"
+"""Name, in the graph of every model of ours, of the scores of all items (`inference.graph`)."""
 
 FAULTS = (
     ort_state.Fail,
@@ -30,6 +35,7 @@ class OnnxScorer:
     """
 
     def __init__(self, artifact: bytes) -> None:
+        self._artifact = artifact
         self._session = open_session(artifact)
         self.metadata = Metadata.parse(self._session.get_modelmeta().custom_metadata_map)
 
@@ -42,6 +48,27 @@ class OnnxScorer:
         """The bare signature: a batch of encoded histories in, `item_ids` and `scores` out."""
         item_ids, scores = self._session.run(["item_ids", "scores"], {"history": history, "weights": weights})
         return item_ids, scores
+
+    def raw(self, history: Int32Array, weights: Float32Array) -> Float32Array | None:
+        """The score of every item, before seen ones are masked and the best are chosen, shape (B, items).
+
+        None when the artifact's graph does not have them under the name that all our models give them.
+        """
+        if self._before_choice is None:
+            return None
+        (scores,) = self._before_choice.run([RAW], {"history": history, "weights": weights})
+        found: Float32Array = scores[:, : len(self.items)]
+        return found
+
+    @cached_property
+    def _before_choice(self) -> ort.InferenceSession | None:
+        """The same graph up to the scores."""
+        model = load(self._artifact)
+        if not any(RAW in node.output for node in model.graph.node):
+            return None
+        del model.graph.output[:]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(RAW, onnx.TensorProto.FLOAT, ["B", "N"]))
+        return open_session(model.SerializeToString())
 
     def score(self, history: Sequence[str]) -> list[tuple[str, float]]:
         """The answer for one user, best first; shorter than k where the model has no more to say.

@@ -19,6 +19,7 @@ from prometheus_client import Histogram
 from uuid6 import uuid7
 
 from inference.artifact import Metadata
+from inference.explaining import Explaining, add_to
 from inference.lastgood import LastGood
 from inference.reads import Live, ReadModels
 from inference.recommend import Outcome, Recommender
@@ -72,6 +73,7 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with _running(settings, health) as parts, gate.kept():
             app.state.parts = parts
+            app.state.explaining = Explaining(settings)
             yield
 
     app = guarded(FastAPI(title="Retrace recommendations", lifespan=lifespan), gate)
@@ -83,6 +85,7 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
         summary="What to show a user, and under which decision it is on record",
         openapi_extra=open_to("product"),
     )
+    add_to(app)
     return app
 
 

@@ -19,6 +19,8 @@ from commands.eraser.readmodels import ReadModels as Forgetting
 from inference.placement import Version
 from inference.reads import ReadModels
 from inference.registered import registry_says
+from inference.signatures import IN_A_ROW, signatures
+from inference.whatif import version
 from infra.health import Health
 from infra.kafka.partitioner import partition_of
 from infra.postgres import connect, make_pool
@@ -35,8 +37,9 @@ SAMPLES: Mapping[str, str] = {
     "bigint": "1",
     "boolean": "true",
     "timestamp with time zone": "now()",
+    "bit(4096)": "B'1'::bit(4096)",
 }
-VIEWS = ("user_history", "user_profile", "catalogue", "popularity", "live_models")
+VIEWS = ("user_history", "user_profile", "catalogue", "popularity", "live_models", "decisions")
 Tables = dict[str, dict[str, str]]
 
 
@@ -66,9 +69,13 @@ async def deployer(settings: Settings) -> None:
 
 
 async def console(settings: Settings) -> None:
-    hint = await inference.explain._hint(settings, "x")
-    assert hint is not None
-    assert (hint.partition, hint.first) == (1, 1)
+    place, seen = await inference.explain.hint(settings, "x")
+    assert (place, list(seen.values())) == (Position("decisions", 1, 1), [1])
+    found = await signatures(settings, "x", 1, 2 * IN_A_ROW)
+    assert found is not None
+    assert [int(offset) for offset in found.values.nonzero()[0]] == [IN_A_ROW]
+    chosen = await version(settings, "x", 1)
+    assert (chosen["artifact_sha256"], chosen["retired"], chosen["live"]) == ("x", True, True)
 
 
 async def commands(settings: Settings) -> None:

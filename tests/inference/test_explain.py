@@ -8,8 +8,9 @@ from typing import Any
 import fsspec
 import pytest
 
-from inference.explain import Explanation, Remade, differences, explain
+from inference.explain import Explanation, differences, explain
 from inference.inputs import history_sha256
+from inference.remake import Remade
 from infra.kafka.facts import FactWriter
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings

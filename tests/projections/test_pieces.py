@@ -39,6 +39,7 @@ def test_every_read_model_is_found() -> None:
         "decisions",
         "decisions_search",
         "deployments",
+        "event_index",
         "events_search",
         "live_models",
         "model_registry",

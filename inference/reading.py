@@ -1,0 +1,177 @@
+"""The events of a few keys in long parts of the log: picked out where an index says where to look, else by reading all.
+
+Both ways give the same events. The index is never believed: what it points at is read from the log, what it says
+nothing of is read as well, and before anything else it is tried at some places of the log. An index of another log, or
+one that is damaged there, is left aside, and all is read.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.signatures import Signatures, runs, signature, signatures
+from infra.kafka.fetch import open_client
+from infra.kafka.pick import pick
+from infra.kafka.ranges import checked
+from infra.kafka.records import Decoder, Raw
+from infra.kafka.replay import recorded
+from infra.settings import Settings
+from schemas.envelope import Recorded
+from schemas.models import OffsetRange
+
+TRIED = 8
+"""Places at which an index is tried."""
+
+WORTH = 60
+"""Records that are read one after another in the time that picking one takes."""
+
+NEAR = 512
+"""Offsets between two that the index is silent about, up to which all between them is read along."""
+
+SHORT = 64
+"""Silent stretches up to this long are picked."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a part of the log was read.
+
+    Attributes:
+        topic, partition, first, end: the part.
+        picked: records that were read singly because the index said so, or said nothing.
+        read: offsets that were read one after another.
+        indexed: offsets that were not read because the index knows them to be of other keys.
+        why: why the index was not used; empty when it was.
+    """
+
+    topic: str
+    partition: int
+    first: int
+    end: int
+    picked: int = 0
+    read: int = 0
+    indexed: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What of a part of the log has to be read.
+
+    Attributes:
+        picks: offsets, in their order.
+        tries: offsets that are picked to try the index.
+        scans: stretches, each as first and end.
+    """
+
+    picks: NDArray[np.int64]
+    tries: NDArray[np.int64]
+    scans: tuple[tuple[int, int], ...]
+
+    @property
+    def scanned(self) -> int:
+        """Offsets in all stretches."""
+        return sum(end - first for first, end in self.scans)
+
+
+def plan(found: Signatures, keys: Collection[str], first: int, end: int) -> Plan:
+    """The least work after which every event of these keys in `first`..`end` has been seen."""
+    known = found.between(first, end)
+    silent = known.unknown
+    stretches = list(runs(silent[silent >= first], NEAR))
+    scans = tuple((one, other) for one, other in stretches if other - one > SHORT)
+    short = [np.arange(one, other) for one, other in stretches if other - one <= SHORT]
+    picks = np.unique(np.concatenate([known.of(keys), *short]))
+    for one, other in scans:
+        picks = picks[(picks < one) | (picks >= other)]
+    spoken = np.flatnonzero(known.values)
+    tries = spoken[np.linspace(0, len(spoken) - 1, TRIED, dtype=np.int64)] if len(spoken) else spoken
+    return Plan(picks, tries, scans)
+
+
+class Reading:
+    """Reads the tenant's events of some keys, and tells how.
+
+    Args:
+        indexed: whether the index may be used at all.
+
+    Attributes:
+        ways: how every part was read so far.
+    """
+
+    def __init__(self, settings: Settings, decoder: Decoder, *, indexed: bool = True) -> None:
+        self._settings = settings
+        self._decoder = decoder
+        self._indexed = indexed
+        self.ways: list[Way] = []
+
+    async def of_keys(self, ranges: Iterable[OffsetRange], keys: Collection[str]) -> list[Recorded]:
+        """The events of these keys, in the order of topic, partition and offset.
+
+        Raises:
+            Invalid: a range is no part of the log as it stands.
+            Incompatible: one of the events cannot be read.
+            Unavailable: the brokers or the registry do not answer.
+        """
+        found: list[Recorded] = []
+        for part in await checked(self._settings, ranges):
+            found += await self._part(part, keys)
+        return found
+
+    async def _part(self, part: OffsetRange, keys: Collection[str]) -> list[Recorded]:
+        why = await self._whether(part)
+        if isinstance(why, str):
+            return await self._scan(part, keys, why)
+        todo = await asyncio.to_thread(plan, why, keys, part.first, part.end)
+        if (len(todo.picks) + len(todo.tries)) * WORTH + todo.scanned >= part.end - part.first:
+            return await self._scan(part, keys, "reading all is less work")
+        raws = await self._picked(part, todo)
+        if not _agrees(why, todo, raws):
+            return await self._scan(part, keys, "the index is not of this log")
+        wanted = [raw for raw in raws.values() if self._is_of(raw, keys)]
+        await self._decoder.learn(wanted)
+        found = [event for raw in wanted if (event := self._decoder.decode(raw)) is not None]
+        for first, end in todo.scans:
+            found += await self._read(part, first, end, keys)
+        picked, read = len(raws), todo.scanned
+        indexed = part.end - part.first - picked - read
+        self.ways.append(Way(part.topic, part.partition, part.first, part.end, picked, read, indexed))
+        return sorted(found, key=lambda event: event.position.offset)
+
+    async def _whether(self, part: OffsetRange) -> Signatures | str:
+        """What the index says, or why it is not asked."""
+        if not self._indexed:
+            return "everything was to be read"
+        if part.end - part.first <= TRIED * WORTH:
+            return "the part is short"
+        found = await signatures(self._settings, part.topic, part.partition, part.end)
+        return found if found is not None else "the read model event_index does not answer"
+
+    async def _scan(self, part: OffsetRange, keys: Collection[str], why: str) -> list[Recorded]:
+        found = await self._read(part, part.first, part.end, keys)
+        length = part.end - part.first
+        self.ways.append(Way(part.topic, part.partition, part.first, part.end, read=length, why=why))
+        return found
+
+    async def _read(self, part: OffsetRange, first: int, end: int, keys: Collection[str]) -> list[Recorded]:
+        stretch = OffsetRange(topic=part.topic, partition=part.partition, first=first, end=end)
+        return [one async for one in recorded(self._settings, self._decoder, [stretch], keys=keys)]
+
+    async def _picked(self, part: OffsetRange, todo: Plan) -> dict[int, Raw]:
+        """The records that are to be picked, by offset."""
+        offsets = np.union1d(todo.picks, todo.tries).tolist()
+        async with open_client(self._settings, [part.topic]) as client:
+            raws = await pick(client, self._settings, part.topic, part.partition, offsets)
+        return {raw.offset: raw for raw in raws}
+
+    def _is_of(self, raw: Raw, keys: Collection[str]) -> bool:
+        return raw.tenant == self._settings.tenant and raw.key in keys
+
+
+def _agrees(known: Signatures, todo: Plan, raws: Mapping[int, Raw]) -> bool:
+    """Whether the log has, wherever it was looked at, what the index says."""
+    spoken = [offset for offset in np.union1d(todo.picks, todo.tries).tolist() if known.values[offset]]
+    return all(offset in raws and signature(raws[offset].key) == known.values[offset] for offset in spoken)

@@ -1,0 +1,82 @@
+"""Where the events of some keys stand, as the read model `event_index` says it: a hint, never the truth.
+
+The index speaks for an offset when it has a signature there. What it does not speak for has to be read from the log, so
+that nothing is missed: events not folded yet, void ones, those of other tenants.
+"""
+
+import zlib
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg.rows import tuple_row
+
+from infra.postgres import connect
+from infra.settings import Settings
+from schemas.errors import Problem
+
+IN_A_ROW = 128
+"""Offsets to a row of the index."""
+
+LOOK_UP = """
+    SELECT array_agg(block ORDER BY block), string_agg(substring(bit_send(signatures) FROM 5), ''::bytea ORDER BY block)
+    FROM event_index WHERE topic = %s AND partition = %s AND block < %s
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Signatures:
+    """What the index says of the offsets of one partition, from 0 on; 0 where it says nothing."""
+
+    values: NDArray[np.uint32]
+
+    def of(self, keys: Collection[str]) -> NDArray[np.int64]:
+        """Offsets whose event may have one of these keys, in their order."""
+        wanted = np.array([signature(key) for key in keys], np.uint32)
+        return np.flatnonzero(np.isin(self.values, wanted) & (self.values != 0))
+
+    @property
+    def unknown(self) -> NDArray[np.int64]:
+        """Offsets that it says nothing of."""
+        return np.flatnonzero(self.values == 0)
+
+    def between(self, first: int, end: int) -> "Signatures":
+        """The same, but silent before `first` and of exactly `end` offsets."""
+        values = np.zeros(end, np.uint32)
+        known = self.values[:end]
+        values[: len(known)] = known
+        values[:first] = 0
+        return Signatures(values)
+
+
+def signature(key: str) -> int:
+    """What the index keeps of a key."""
+    return zlib.crc32(key.encode())
+
+
+async def signatures(settings: Settings, topic: str, partition: int, end: int) -> Signatures | None:
+    """What the index says of the offsets before `end`; None when it cannot be asked."""
+    rows = -(-end // IN_A_ROW)
+    try:
+        async with await connect(settings, "explain") as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(LOOK_UP, (topic, partition, rows), binary=True)
+            numbers, data = await cursor.fetchone() or (None, None)
+    except (psycopg.Error, Problem):
+        return None
+    values = np.zeros((rows, IN_A_ROW), np.uint32)
+    if numbers:
+        values[np.array(numbers)] = np.frombuffer(data, ">u4").reshape(-1, IN_A_ROW)
+    return Signatures(values.reshape(-1)[:end])
+
+
+def runs(offsets: NDArray[np.int64], near: int) -> Iterator[tuple[int, int]]:
+    """Stretches, each as first and end, that hold these offsets; those less than `near` apart share one."""
+    if not len(offsets):
+        return
+    breaks = np.flatnonzero(np.diff(offsets) >= near)
+    firsts = offsets[np.concatenate(([0], breaks + 1))]
+    lasts = offsets[np.concatenate((breaks, [len(offsets) - 1]))]
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
+        yield first, last + 1

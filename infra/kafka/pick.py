@@ -1,0 +1,182 @@
+"""Single records picked out of a long partition: each costs the record batch it stands in, and no more.
+
+A broker finds the batch of an offset by its own index and, asked for one byte, answers with that whole batch. Several
+such questions are under way at once, so that what is waited for is mostly the first.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaClient, TopicPartition
+from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError, for_code
+from aiokafka.protocol.fetch import FetchRequest
+
+from infra.kafka.block import Block, split
+from infra.kafka.fetch import READ_COMMITTED, RETRY_S, SILENCE_S, leader_of, standing
+from infra.kafka.records import Raw, from_block
+from infra.kafka.topics import physical
+from infra.settings import Settings
+from schemas.errors import Incompatible, Invalid, Unavailable
+from schemas.models import OffsetRange
+from schemas.topics import TOPICS, Topic
+
+AT_ONCE = 8
+"""Questions under way."""
+
+NEAR = 256
+"""Offsets between two wanted records up to which the answer may as well hold both."""
+
+NEAR_BYTES = 64 << 10
+"""What is asked for where the next wanted record is near."""
+
+
+async def pick(
+    client: AIOKafkaClient, settings: Settings, topic: str, partition: int, offsets: Sequence[int]
+) -> list[Raw]:
+    """The records at these offsets, in their order; nothing for an offset that has none.
+
+    Args:
+        client: knows the partitions of `topic` (`fetch.open_client`).
+        offsets: all of them below the end of the log.
+
+    Raises:
+        Invalid: one is no longer in the log.
+        Incompatible: a batch is damaged.
+        Unavailable: the brokers do not answer.
+    """
+    wanted = sorted(set(offsets))
+    share = max(1, -(-len(wanted) // AT_ONCE))
+    parts = [wanted[at : at + share] for at in range(0, len(wanted), share)]
+    place = TopicPartition(physical(settings, topic), partition)
+    found = await asyncio.gather(*(_some(client, TOPICS[topic], place, part) for part in parts))
+    return [raw for part in found for raw in part]
+
+
+async def _some(client: AIOKafkaClient, topic: Topic, place: TopicPartition, wanted: Sequence[int]) -> list[Raw]:
+    found: list[Raw] = []
+    at = 0
+    while at < len(wanted):
+        near = at + 1 < len(wanted) and wanted[at + 1] - wanted[at] <= NEAR
+        aborted, data = await _asked(client, place, wanted[at], NEAR_BYTES if near else 1)
+        raws, reached = await asyncio.to_thread(_found, data, aborted, topic, place.partition, wanted[at:])
+        found += raws
+        at = max(at + 1, bisect_left(wanted, reached))
+    return found
+
+
+async def _asked(
+    client: AIOKafkaClient, place: TopicPartition, offset: int, size_bytes: int
+) -> tuple[list[tuple[int, int]], bytes]:
+    """The batches from `offset` on, at least one; asks again while the brokers move or are silent."""
+    name, deadline = (
+        f"offset {offset} of {place.topic}/{place.partition}",
+        asyncio.get_running_loop().time() + SILENCE_S,
+    )
+    cause = "no record came"
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            aborted, data = await _once(client, place, offset, size_bytes)
+            if data:
+                return aborted, data
+        except OffsetOutOfRangeError as fault:
+            raise Invalid(f"{name} is not in the log", code="range_outside_log") from fault
+        except CorruptRecordException as fault:
+            raise Incompatible(f"{name} cannot be read: {fault!r}") from fault
+        except KafkaError as fault:
+            cause = repr(fault)
+            await asyncio.sleep(RETRY_S)
+            await client.force_metadata_update()
+    raise Unavailable(f"{name} did not come in {SILENCE_S:.0f} s: {cause}")
+
+
+async def _once(
+    client: AIOKafkaClient, place: TopicPartition, offset: int, size_bytes: int
+) -> tuple[list[tuple[int, int]], bytes]:
+    wanted = [(place.topic, [(place.partition, offset, size_bytes)])]
+    request = FetchRequest(int(RETRY_S * 1000), 1, size_bytes, READ_COMMITTED, wanted)
+    response: Any = await client.send(leader_of(client, place), request)
+    ((_, ((_, code, _, *rest),)),) = response.topics
+    if code:
+        raise for_code(code)()
+    return list((rest[2] if response.API_VERSION >= 11 else rest[-2]) or ()), rest[-1] or b""
+
+
+def _found(
+    data: bytes, aborted: Sequence[tuple[int, int]], topic: Topic, partition: int, wanted: Sequence[int]
+) -> tuple[list[Raw], int]:
+    """The wanted records among these batches, and the first offset behind the batches."""
+    blocks = list(split(data))
+    if not blocks:
+        raise Incompatible(f"{topic.name}/{partition} has a batch at offset {wanted[0]} that is cut short")
+    reached = blocks[-1].next_offset
+    part = OffsetRange(topic=topic.name, partition=partition, first=wanted[0], end=reached)
+    found: list[Raw] = []
+    for block in standing(blocks, part, aborted):
+        mine = wanted[bisect_left(wanted, block.base_offset) : bisect_left(wanted, block.next_offset)]
+        if mine:
+            found += _of_block(block, topic, partition, mine)
+    return found, reached
+
+
+def _of_block(block: Block, topic: Topic, partition: int, wanted: Sequence[int]) -> Iterator[Raw]:
+    if block.count != block.next_offset - block.base_offset:  # something was compacted away: numbers are not places
+        kept = frozenset(wanted)
+        yield from (raw for raw in from_block(block, topic, partition) if raw.offset in kept)
+        return
+    payload = block.payload()
+    starts = _starts(payload, wanted[-1] - block.base_offset + 1)
+    for offset in wanted:
+        yield _raw(payload, starts[offset - block.base_offset], block, topic, partition)
+
+
+def _starts(payload: bytes, count: int) -> list[int]:
+    """Where the first `count` records begin, behind their lengths; the others are not looked at."""
+    starts, at = [], 0
+    for _ in range(count):
+        byte = payload[at]
+        at += 1
+        size = byte & 0x7F
+        shift = 7
+        while byte & 0x80:
+            byte = payload[at]
+            at += 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+        starts.append(at)
+        at += size >> 1  # zigzag, and never negative
+    return starts
+
+
+def _raw(payload: bytes, at: int, block: Block, topic: Topic, partition: int) -> Raw:
+    """A record. Source: Kafka protocol guide, Record (format 2)."""
+    stamp, at = _number(payload, at + 1)
+    delta, at = _number(payload, at)
+    key, at = _bytes(payload, at)
+    value, at = _bytes(payload, at)
+    count, at = _number(payload, at)
+    headers: list[tuple[str, bytes]] = []
+    for _ in range(count):
+        name, at = _bytes(payload, at)
+        text, at = _bytes(payload, at)
+        headers.append(((name or b"").decode(), text))  # type: ignore[arg-type]
+    time = block.max_timestamp_ms if block.stamped_by_broker else block.first_timestamp_ms + stamp
+    text_key = (key or b"").decode(errors="replace")
+    return Raw(topic, partition, block.base_offset + delta, text_key, value, headers, time)
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+        shift += 7
+
+
+def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
+    size, at = _number(data, at)
+    return (None, at) if size < 0 else (data[at : at + size], at + size)
