@@ -1,6 +1,7 @@
 """Plain numpy versions of what the graphs compute, written apart from them, and small data sets."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,14 @@ from numpy.typing import NDArray
 
 from inference.interactions import Interactions
 from inference.model import Model
-from inference.models import ease, item_to_item, popularity
+from inference.models import ease, ials, item_to_item, popularity
+from inference.models.ials import Factors, IalsParams
 from inference.models.item_to_item import Neighbours
 
-MODELS: list[Model[Any, Any]] = [ease.MODEL, item_to_item.MODEL, popularity.MODEL]
+SMALL_IALS = replace(ials.MODEL, params=IalsParams(factors=6, iterations=2, steps=3))
+"""So that an example takes no longer than those of the others."""
+
+MODELS: list[Model[Any, Any]] = [ease.MODEL, item_to_item.MODEL, popularity.MODEL, SMALL_IALS]
 DAY_US = 86_400_000_000
 
 
@@ -50,11 +55,46 @@ def raw_scores(
         for i, strength in zip(ids, strengths, strict=True):
             np.add.at(raw, weights.items[i], weights.scores[i] * np.float32(strength))
         return raw[:-1]
+    if isinstance(weights, Factors):
+        return folded_in(weights, ids, strengths)
     if weights.ndim == 1:
         return np.asarray(weights)
     for i, strength in zip(ids, strengths, strict=True):
         raw[:-1] += weights[i] * np.float32(strength)
     return raw[:-1]
+
+
+def folded_in(
+    weights: Factors, ids: Sequence[int], strengths: Sequence[float] | NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The user's least-squares problem by conjugate gradients, then products; in float32, sums one by one."""
+    met, strength = weights.items[list(ids)], np.asarray(strengths, np.float32)
+    penalty = added(strength) * weights.l2 + weights.ridge
+
+    def applied(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+        unobserved = added(weights.gram * vector[:, np.newaxis])
+        seen = added(met.T * vector[:, np.newaxis]) * strength
+        return unobserved + added(met * seen[:, np.newaxis]) + vector * penalty
+
+    wanted = added(met * strength[:, np.newaxis])
+    x, r, p = np.zeros_like(wanted), wanted, wanted
+    rr = added(r * r)
+    for _ in range(weights.steps):
+        ap = applied(p)
+        pap = added(p * ap)
+        alpha = rr / pap if pap > 0 else np.float32(0)
+        x, r = x + p * alpha, r - ap * alpha
+        before, rr = rr, added(r * r)
+        p = r + p * (rr / before if before > 0 else np.float32(0))
+    return np.asarray(added(weights.items.T * x[:, np.newaxis]))
+
+
+def added(rows: NDArray[np.float32]) -> Any:
+    """The sum of rows, one after another; numpy's own sum takes another order."""
+    total = np.zeros(rows.shape[1:], np.float32)
+    for row in rows:
+        total = total + row
+    return total
 
 
 def expected(

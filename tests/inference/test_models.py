@@ -33,7 +33,7 @@ def answer(scorer: OnnxScorer, ids: Any, weights: Any, row: int = 0) -> list[tup
 
 def test_models_are_found_by_their_files() -> None:
     """A new model is one file: nobody keeps a list."""
-    assert discover(inference.models, Model) == {model.name: model for model in MODELS}
+    assert set(discover(inference.models, Model)) == {model.name for model in MODELS}
 
 
 @each_model
