@@ -168,6 +168,7 @@ def test_every_role_is_good_for_something(role: str) -> None:
         ),
         (b"Bearer " + b"x" * 10_000, "malformed_key"),
     ],
+    ids=["another scheme", "nothing", "a blank", "no text", "another character", "another checksum", "too long"],
 )
 async def test_what_is_no_key_is_a_problem(authorization: bytes, code: str) -> None:
     """Whatever stands in the header, the answer is 401 with its reason and a challenge."""
