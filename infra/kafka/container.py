@@ -46,8 +46,11 @@ def read(schema: Mapping[str, Any], count: int, data: bytes, columns: Sequence[s
         columns: fields wanted; None for all.
 
     Raises:
-        Incompatible: the bytes do not fit the schema. Bytes left over at the end go unnoticed.
+        Incompatible: the bytes do not fit the schema, or it is one that the reader does not take. Bytes left over at
+            the end go unnoticed.
     """
+    if count and any(_hides_enum(field["type"]) for field in schema["fields"]):
+        raise Incompatible("jetliner 0.2 does not read enumerations within records or lists", code="nested_enum")
     parts = [_header(schema)]
     if count:
         parts += (varint(count), varint(len(data)), data, SYNC)
@@ -60,7 +63,43 @@ def read(schema: Mapping[str, Any], count: int, data: bytes, columns: Sequence[s
             raise Incompatible(f"the bytes do not fit the schema they name: {fault}", code="bad_bytes") from fault
     if len(frame) != count:
         raise Incompatible(f"{len(frame)} records were read where {count} should be", code="bad_bytes")
-    return frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    return frame.with_columns(
+        pl.col(name).cast(_with_text(kind)) for name, kind in frame.schema.items() if _varied(kind)
+    )
+
+
+def _hides_enum(schema: Any, depth: int = 0) -> bool:
+    """Whether there is an enumeration below the uppermost level."""
+    match schema:
+        case [*branches]:
+            return any(_hides_enum(branch, depth) for branch in branches)
+        case {"type": "enum"}:
+            return depth > 0
+        case {"type": "array", "items": inner} | {"type": "map", "values": inner}:
+            return _hides_enum(inner, depth + 1)
+        case {"type": "record", "fields": fields}:
+            return any(_hides_enum(field["type"], depth + 1) for field in fields)
+        case {"type": dict() | list() as inner}:
+            return _hides_enum(inner, depth)
+        case _:
+            return False
+
+
+def _varied(kind: pl.DataType) -> bool:
+    return isinstance(kind, pl.Categorical | pl.Enum | pl.List | pl.Struct)
+
+
+def _with_text(kind: Any) -> Any:
+    """The kind with texts where it has enumerations."""
+    match kind:
+        case pl.Categorical() | pl.Enum():
+            return pl.String()
+        case pl.List():
+            return pl.List(_with_text(kind.inner))
+        case pl.Struct():
+            return pl.Struct({field.name: _with_text(field.dtype) for field in kind.fields})
+        case _:
+            return kind
 
 
 def _header(schema: Mapping[str, Any]) -> bytes:
