@@ -1,7 +1,7 @@
 """iALS: matrix factorisation of implicit feedback, whose users are folded in when they ask.
 
-Only the items' factors are kept. The factors of a user follow from the history alone: the least-squares problem that the
-fit solves for each user is solved in the graph by conjugate gradients, so somebody new is served without a new fit.
+Only the items' factors are kept. A user's factors follow from the history alone: the least-squares problem that the fit
+solves for each user is solved in the graph by conjugate gradients, so somebody new is served without a new fit.
 
 Sources: Hu, Koren and Volinsky 2008 (Collaborative filtering for implicit feedback datasets); objective and scaled
 penalty as in Rendle, Krichene, Zhang and Koren 2022 (Revisiting the performance of iALS on item recommendation

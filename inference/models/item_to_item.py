@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
-from onnx import helper
 
 from inference.graph import Scoring
-from inference.interactions import Float32Array, Int32Array, Interactions
+from inference.interactions import Interactions
 from inference.model import Model
+from inference.neighbours import Neighbours, added_up, strongest, tables, without_diagonal
 from schemas.errors import Invalid
 
 
@@ -40,23 +39,10 @@ class ItemToItemParams:
             )
 
 
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """The neighbours of each item, best first; the last row is that of no item.
-
-    Args:
-        items: shape (items + 1, m); the index one past the last item where there are fewer than m.
-        scores: shape (items + 1, m); 0 where there is none.
-    """
-
-    items: Int32Array
-    scores: Float32Array
-
-
 def fit(dataset: Interactions, params: ItemToItemParams) -> Neighbours:
     """Cosine plus transition probability of every pair that occurs; the strongest per item are kept."""
     strength = cosine(dataset) + params.transition_weight * transitions(dataset)
-    return _strongest(strength.tocoo(), params.neighbours)
+    return strongest(strength.tocoo(), params.neighbours)
 
 
 def cosine(dataset: Interactions) -> "sp.csr_array[Any, Any]":
@@ -65,7 +51,7 @@ def cosine(dataset: Interactions) -> "sp.csr_array[Any, Any]":
     norm = np.sqrt(matrix.power(2).sum(axis=0))
     scale = np.divide(1.0, norm, out=np.zeros_like(norm), where=norm > 0)
     unit = matrix.multiply(scale).tocsr()
-    return _without_diagonal(unit.T @ unit)
+    return without_diagonal(unit.T @ unit)
 
 
 def transitions(dataset: Interactions) -> "sp.csr_array[Any, Any]":
@@ -77,50 +63,12 @@ def transitions(dataset: Interactions) -> "sp.csr_array[Any, Any]":
     n = len(dataset.items)
     counts = sp.csr_array((np.ones(len(pairs[0])), pairs), shape=(n, n))
     met_by = np.bincount(dataset.matrix().indices, minlength=n)
-    return _without_diagonal(counts.multiply(1.0 / met_by[:, np.newaxis]).tocsr())
-
-
-def _without_diagonal(matrix: "sp.csr_array[Any, Any]") -> "sp.csr_array[Any, Any]":
-    pairs = matrix.tocoo()
-    kept = pairs.row != pairs.col
-    return sp.csr_array((pairs.data[kept], (pairs.row[kept], pairs.col[kept])), shape=matrix.shape)
-
-
-def _strongest(pairs: "sp.coo_array[Any, Any]", neighbours: int) -> Neighbours:
-    n = pairs.shape[0]
-    value = pairs.data.astype(np.float32)
-    order = np.lexsort((pairs.col, -value, pairs.row))
-    order = order[value[order] != 0]
-    row = pairs.row[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    order, row, rank = order[rank < neighbours], row[rank < neighbours], rank[rank < neighbours]
-    m = int(rank.max(initial=0)) + 1
-    items = np.full((n + 1, m), n, np.int32)
-    scores = np.zeros((n + 1, m), np.float32)
-    items[row, rank] = pairs.col[order]
-    scores[row, rank] = value[order]
-    return Neighbours(items, scores)
+    return without_diagonal(counts.multiply(1.0 / met_by[:, np.newaxis]).tocsr())
 
 
 def scoring(weights: Neighbours) -> Scoring:
     """Add up the neighbours of everything in the history, each times its place's strength, oldest first."""
-    node = helper.make_node
-    nodes = [
-        node("Gather", ["neighbour_items", "slots"], ["near"]),
-        node("Gather", ["neighbour_scores", "slots"], ["near_scores"]),
-        node("Unsqueeze", ["strengths", "last_axis"], ["near_strengths"]),
-        node("Mul", ["near_scores", "near_strengths"], ["parts"]),
-        node("Reshape", ["near", "flat"], ["targets"]),
-        node("Reshape", ["parts", "flat"], ["addends"]),
-        node("ScatterElements", ["blank", "targets", "addends"], ["raw"], axis=1, reduction="add"),
-    ]
-    tables: dict[str, NDArray[Any]] = {
-        "neighbour_items": weights.items,
-        "neighbour_scores": weights.scores,
-        "last_axis": np.array([2], np.int64),
-        "flat": np.array([0, -1], np.int64),
-    }
-    return Scoring(nodes, tables)
+    return Scoring(added_up("raw"), tables(weights))
 
 
 MODEL = Model("item-to-item", 1, ItemToItemParams(), fit, scoring, decay=lambda params: params.decay)

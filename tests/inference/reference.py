@@ -10,14 +10,22 @@ from numpy.typing import NDArray
 
 from inference.interactions import Interactions
 from inference.model import Model
-from inference.models import ease, ials, item_to_item, popularity
+from inference.models import co_occurrence, ease, ials, item_to_item, popularity, recent
 from inference.models.ials import Factors, IalsParams
-from inference.models.item_to_item import Neighbours
+from inference.models.recent import Recent
+from inference.neighbours import Neighbours
 
 SMALL_IALS = replace(ials.MODEL, params=IalsParams(factors=6, iterations=2, steps=3))
 """So that an example takes no longer than those of the others."""
 
-MODELS: list[Model[Any, Any]] = [ease.MODEL, item_to_item.MODEL, popularity.MODEL, SMALL_IALS]
+MODELS: list[Model[Any, Any]] = [
+    ease.MODEL,
+    item_to_item.MODEL,
+    popularity.MODEL,
+    SMALL_IALS,
+    recent.MODEL,
+    co_occurrence.MODEL,
+]
 DAY_US = 86_400_000_000
 
 
@@ -51,6 +59,10 @@ def raw_scores(
 ) -> NDArray[np.float32]:
     """Scores before masking, added one by one in float32 in the order of the history."""
     raw = np.zeros(n_items + 1, np.float32)
+    if isinstance(weights, Recent):
+        near = raw_scores(weights.near, ids, strengths, n_items)
+        strongest = near.max()
+        return near / strongest + weights.popular[:-1] if strongest > 0 else np.zeros_like(near)
     if isinstance(weights, Neighbours):
         for i, strength in zip(ids, strengths, strict=True):
             np.add.at(raw, weights.items[i], weights.scores[i] * np.float32(strength))

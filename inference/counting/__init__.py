@@ -1,0 +1,1 @@
+"""Counting models: folds of the log that need no training run."""
