@@ -21,6 +21,7 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings, child_environment
 from infra.stack.stack import merged
 from schemas.envelope import Meta
+from schemas.errors import Unavailable
 from schemas.usage import ApiKeyUsed
 
 ROOT = Path(__file__).parents[3]
@@ -56,13 +57,21 @@ async def append(settings: Settings, count: int) -> None:
 async def notary_here(settings: Settings) -> AsyncIterator[Health]:
     """The role `notary` in this process."""
     health = Health("notary")
-    task = asyncio.create_task(notary.work(settings, health))
+    task = asyncio.create_task(_working(settings, health))
     try:
         yield health
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def _working(settings: Settings, health: Health) -> None:
+    while True:
+        try:
+            await notary.work(settings, health)
+        except Unavailable:  # the service begins again, see `infra.service`
+            await asyncio.sleep(0.2)
 
 
 def notary_process(settings: Settings) -> "Popen[bytes]":
@@ -85,12 +94,15 @@ async def chains_of(settings: Settings) -> Chains:
 
 async def covered(settings: Settings, topics: tuple[str, ...] = (TOPIC,), timeout_s: float = 90) -> Chains:
     """Wait until every record of these topics has a checkpoint."""
-    ranges = await ranges_now(settings, topics)
     chains = Chains({})
 
     async def done() -> bool:
         nonlocal chains
-        chains = await chains_of(settings)
+        try:
+            ranges = await ranges_now(settings, topics)
+            chains = await chains_of(settings)
+        except Unavailable:  # topics that were made a moment ago have no leader yet
+            return False
         ends = {f"{part.topic}/{part.partition}": part.end for part in ranges if part.end > part.first}
         return all((chains.of(log).head.end or 0) >= end for log, end in ends.items())
 

@@ -66,7 +66,7 @@ def records_of(batch: bytes) -> list[Record]:
 
 
 def rebuilt(batch: bytes, records: Sequence[Record]) -> bytes:
-    """A batch of these records that looks like the one it replaces: its producer, its compression, a right check sum."""
+    """A batch of these records that looks like the one it replaces: same producer and compression."""
     if not records:
         return b""
     base, _, epoch, _, _, attributes, _, _, _, producer, producer_epoch, sequence, _ = HEADER.unpack_from(batch)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
@@ -19,7 +20,7 @@ OURS, OTHER = Signer(Ed25519PrivateKey.generate()), Signer(Ed25519PrivateKey.gen
 KEYS = {OURS.key_id: OURS.public}
 
 
-def after(head: Head, end: int, signer: Signer = OURS, **changed: object) -> LogCheckpointed:
+def after(head: Head, end: int, signer: Signer = OURS, **changed: Any) -> LogCheckpointed:
     checkpoint = LogCheckpointed(
         log="decisions/0",
         origin="test",
@@ -34,7 +35,7 @@ def after(head: Head, end: int, signer: Signer = OURS, **changed: object) -> Log
         key_id="",
         signature="",
     )
-    return signed(replace(checkpoint, **changed), signer)  # type: ignore[arg-type]
+    return signed(replace(checkpoint, **changed), signer)
 
 
 def folded(*checkpoints: LogCheckpointed) -> tuple[Chains, list[str]]:
@@ -93,7 +94,7 @@ def test_a_forged_checkpoint_neither_counts_nor_stops_the_chain() -> None:
     assert [link.verdict for link in chain_of(chains).faults] == ["forged", "unknown_key"]
 
 
-FIELDS = {
+FIELDS: dict[str, Any] = {
     "log": "decisions/1",
     "origin": "elsewhere",
     "number": 5,

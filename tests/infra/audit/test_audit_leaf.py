@@ -2,6 +2,7 @@
 
 import struct
 from hashlib import sha256
+from typing import TypeAlias
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -17,10 +18,11 @@ from schemas.errors import Incompatible
 TEXTS = st.none() | st.binary(max_size=300)
 HEADERS = st.lists(st.tuples(st.text(max_size=12), st.none() | st.binary(max_size=90)), max_size=4)
 RECORDS = st.lists(st.tuples(st.integers(0, 10_000_000), TEXTS, TEXTS, HEADERS), min_size=1, max_size=20)
+Fields: TypeAlias = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 CODECS = st.sampled_from([0, 1, 3])
 
 
-def batch(records: list[tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]], codec: int) -> Block:
+def batch(records: list[Fields], codec: int) -> Block:
     """A record batch from offset 5000 on, as a producer of aiokafka makes it."""
     builder = DefaultRecordBatchBuilder(
         magic=2,
@@ -40,7 +42,7 @@ def batch(records: list[tuple[int, bytes | None, bytes | None, list[tuple[str, b
 
 
 @given(RECORDS, CODECS)
-def test_a_leaf_depends_on_the_record_alone(records: list, codec: int) -> None:
+def test_a_leaf_depends_on_the_record_alone(records: list[Fields], codec: int) -> None:
     """An archive, a proof and a batch of any compression come to one hash, or they would contradict each other."""
     leaves = leaves_of([batch(records, codec)], 0, 10_000)
     assert leaves.offsets == list(range(5000, 5000 + len(records)))
@@ -73,7 +75,7 @@ def test_a_batch_that_holds_the_offsets_of_others_is_refused() -> None:
 
 
 @given(RECORDS, st.integers(62, 400))
-def test_a_batch_that_is_cut_short_is_no_batch(records: list, size: int) -> None:
+def test_a_batch_that_is_cut_short_is_no_batch(records: list[Fields], size: int) -> None:
     """Whatever bytes a broker gives, the fault is told and nothing else breaks."""
     block = batch(records, 0)
     cut = Block(block.data[: min(size, len(block.data) - 1)], 5000, 5019, 0, 1, 1, -1, block.count)

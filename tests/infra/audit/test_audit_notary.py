@@ -4,10 +4,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from infra.audit import keys
 from infra.audit.chain import Chains
 from infra.audit.verify import Wanted
+from infra.kafka.connect import librdkafka_options
+from infra.kafka.topics import create_topics, physical
 from infra.settings import Settings
 from schemas.errors import Invalid, NotFound, Unavailable
 from schemas.models import OffsetRange
@@ -84,6 +87,30 @@ async def test_two_notaries_at_once_and_kill_9_in_between_make_one_chain(setting
 
 async def _number(settings: Settings) -> int:
     return sum(chain.head.number for chain in (await chains_of(settings)).by_log.values())
+
+
+async def test_aborted_transactions_and_markers_are_no_records(settings: Settings, tmp_path: Path) -> None:
+    """Their offsets hold nothing that a reader is given, so nothing is missing there."""
+    mine = audited(settings, tmp_path)
+    await create_topics(mine)
+    producer = Producer(
+        librdkafka_options(mine.kafka) | {"transactional.id": mine.topic_prefix, "partitioner": "murmur2_random"}
+    )
+    producer.init_transactions(30)
+    for abort in (False, True, False):
+        producer.begin_transaction()
+        for number in range(20):
+            producer.produce(physical(mine, TOPIC), b"value", b"key", partition=number % 2)
+        producer.flush(30)
+        if abort:
+            producer.abort_transaction(30)
+        else:
+            producer.commit_transaction(30)
+    async with notary_here(mine):
+        chains = await covered(mine)
+    assert assert_one_chain(chains) == 40
+    report = await verified(mine)
+    assert (report.faults, report.records, report.uncovered) == ([], 40, 0)
 
 
 async def test_only_what_is_asked_for_is_verified(settings: Settings, tmp_path: Path) -> None:
