@@ -20,6 +20,8 @@ VERBS: Mapping[str, str] = {
     "recommend": "console.deploy:recommend",
     "explain": "console.explain:explain",
     "replay": "console.replay:replay",
+    "report": "console.report:report",
+    "model-card": "console.report:model_card",
     "audit": "console.audit:app",
     "dataset": "console.dataset:app",
     "projections": "console.projections:app",

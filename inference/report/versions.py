@@ -1,0 +1,138 @@
+"""The training runs and registered versions of every model: from which data, by whose wish, with what result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from schemas.contracts import contracts
+from schemas.envelope import Recorded
+from schemas.models import (
+    ModelRegistered,
+    ModelRetired,
+    OffsetRange,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingRequested,
+    TrainingStarted,
+)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run or a version.
+
+    Attributes:
+        by: in whose name.
+    """
+
+    name: str
+    at: datetime
+    by: str
+    position: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run.
+
+    Attributes:
+        ranges: the part of the log that it read; empty before it has started.
+        events: what happened to it, in the order of the log.
+        completed: what it ended with; None when it did not.
+        reason: why it failed.
+    """
+
+    run_id: str
+    model: str
+    algorithm: str
+    params: Mapping[str, str]
+    k: int
+    ranges: tuple[OffsetRange, ...] = ()
+    events: tuple[Event, ...] = ()
+    completed: TrainingCompleted | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version.
+
+    Attributes:
+        run: that made it.
+        retired: when and why it was forbidden.
+    """
+
+    model: str
+    version: int
+    artifact_sha256: str
+    dataset_sha256: str
+    algorithm: str
+    metrics: Mapping[str, float]
+    registered: Event
+    run: Run
+    retired: Event | None = None
+
+
+@dataclass
+class Registry:
+    """The fold of `models`."""
+
+    runs: dict[tuple[str, str], Run] = field(default_factory=dict)
+    versions: dict[tuple[str, int], Version] = field(default_factory=dict)
+
+    def hear(self, one: Recorded) -> None:
+        """The next event of the topic; events of other kinds are kept with their run, by name alone."""
+        event: Any = one.event
+        if contracts()[event.AVRO].is_outcome:
+            return
+        match event:
+            case TrainingRequested():
+                run = Run(event.run_id, event.model, event.algorithm, dict(event.params), event.k, tuple(event.ranges))
+                self._keep(run, one)
+            case TrainingStarted():
+                self._keep(replace(self.run_of(event), ranges=tuple(event.ranges)), one)
+            case TrainingCompleted():
+                self._keep(replace(self.run_of(event), completed=event), one)
+            case TrainingFailed():
+                self._keep(replace(self.run_of(event), reason=event.reason), one)
+            case ModelRegistered():
+                self._register(event, one)
+            case ModelRetired():
+                key = (event.model, event.version)
+                self.versions[key] = replace(self.versions[key], retired=_event(one, event.reason))
+            case _ if hasattr(event, "run_id"):
+                self._keep(self.run_of(event), one)
+
+    def run_of(self, event: Any) -> Run:
+        """The run that an event speaks of."""
+        return self.runs[event.model, event.run_id]
+
+    def of(self, model: str) -> list[Version]:
+        """The versions of a model, the oldest first."""
+        return [one for (name, _), one in sorted(self.versions.items()) if name == model]
+
+    def models(self) -> list[str]:
+        """Every model that was trained or registered."""
+        return sorted({name for name, _ in self.versions} | {name for name, _ in self.runs})
+
+    def _keep(self, run: Run, one: Recorded) -> None:
+        event = _event(one, getattr(one.event, "reason", ""))
+        self.runs[run.model, run.run_id] = replace(run, events=(*run.events, event))
+
+    def _register(self, event: ModelRegistered, one: Recorded) -> None:
+        self.versions[event.model, event.version] = Version(
+            event.model,
+            event.version,
+            event.artifact_sha256,
+            event.dataset_sha256,
+            event.algorithm,
+            dict(sorted(event.metrics.items())),
+            _event(one, ""),
+            self.run_of(event),
+        )
+
+
+def _event(one: Recorded, reason: str) -> Event:
+    return Event(type(one.event).__name__, one.meta.time, one.meta.actor, str(one.position), reason)

@@ -1,0 +1,313 @@
+"""A log as three weeks of running would leave it, written in seconds: every record stamped when it says it happened."""
+
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from aiokafka import AIOKafkaProducer
+
+from infra.kafka.connect import aiokafka_options
+from infra.kafka.partitioner import partition_of
+from infra.kafka.records import Decoder
+from infra.kafka.topics import physical
+from infra.settings import Settings
+from schemas.catalog import ItemAdded, ItemRetired
+from schemas.contracts import contracts
+from schemas.deadletters import RecordDeadLettered, RecordRecovered
+from schemas.decisions import RecommendationServed, ScoredItem
+from schemas.deployments import (
+    DeploymentAborted,
+    DeploymentCompleted,
+    DeploymentLoaded,
+    DeploymentPromoted,
+    DeploymentRequested,
+    DeploymentRolledBack,
+    DeploymentValidated,
+)
+from schemas.envelope import Meta
+from schemas.interactions import InteractionRecorded
+from schemas.models import (
+    ModelRegistered,
+    OffsetRange,
+    TrainingCompleted,
+    TrainingFailed,
+    TrainingRequested,
+    TrainingStarted,
+)
+from schemas.profiles import ConsentGiven, ConsentWithdrawn, PersonalDataDestroyed, UserErased, UserRegistered
+from schemas.topics import TOPICS
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+CATEGORIES = ("comedy", "crime", "drama", "family", "science fiction", "thriller", "western")
+HOSTILE = "<script>alert('x')</script>\"&"
+"""A name as somebody might choose it who means harm."""
+
+
+class Chronicle:
+    """Writes events where and when they are said to stand."""
+
+    def __init__(self, settings: Settings, decoder: Decoder) -> None:
+        self.settings = settings
+        self._codec = decoder.codec
+        self._ends: Counter[tuple[str, int]] = Counter()
+        self._ids = random.Random(7)
+        self._producer: AIOKafkaProducer | None = None
+        self._sent: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        self._producer = AIOKafkaProducer(**aiokafka_options(self.settings.kafka), linger_ms=20)
+        await self._producer.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._producer is not None
+        await self._producer.stop()
+
+    async def say(self, event: Any, at: datetime, actor: str = "ana") -> str:
+        """Append an event; its position."""
+        contract = contracts()[event.AVRO]
+        topic = str(contract.topic)
+        key = getattr(event, str(contract.key))
+        partition = partition_of(key, self.settings.kafka.partitions)
+        offset = self._ends[topic, partition]
+        self._ends[topic, partition] += 1
+        place = {"expected_offset": offset, "command_offset": offset} if TOPICS[topic].is_decided else {}
+        id = UUID(int=self._ids.getrandbits(128), version=4)
+        meta = Meta(id=id, type=event.AVRO, source="test", subject=key, time=at, actor=actor, **place)
+        assert self._producer is not None
+        self._sent.append(
+            await self._producer.send(
+                physical(self.settings, topic),
+                self._codec.encode(event),
+                key=key.encode(),
+                partition=partition,
+                headers=meta.headers(),
+                timestamp_ms=int(at.timestamp() * 1000),
+            )
+        )
+        return f"{topic}/{partition}/{offset}"
+
+    async def written(self) -> None:
+        """Wait until everything is in the log."""
+        for sent in self._sent:
+            await sent
+        self._sent.clear()
+
+    def ranges(self, *topics: str) -> tuple[OffsetRange, ...]:
+        """What these topics hold by now."""
+        return tuple(
+            OffsetRange(topic=topic, partition=p, first=0, end=self._ends[topic, p])
+            for topic in topics
+            for p in range(self.settings.kafka.partitions)
+        )
+
+    async def train(self, model: str, version: int, at: datetime, *, algorithm: str, ndcg: float, by: str) -> None:
+        """A run that ends well, and the version that it makes."""
+        run, done = f"run-{version}", at + timedelta(minutes=2)
+        data, artifact = f"{version}" * 64, f"{version:x}a" * 32
+        ranges = self.ranges("interactions", "profiles")
+        metrics = {
+            f"{measure}@10{segment}": round(ndcg * factor * part, 6)
+            for measure, factor in (("ndcg", 1.0), ("recall", 0.8), ("coverage", 3.0))
+            for segment, part in (("", 1.0), (".new", 0.7), (".returning", 1.1))
+        }
+        await self.say(
+            TrainingRequested(model=model, run_id=run, algorithm=algorithm, params={"l2": "250"}, k=50, ranges=()),
+            at,
+            by,
+        )
+        await self.say(TrainingStarted(model=model, run_id=run, ranges=ranges), at + timedelta(seconds=2), "trainer")
+        await self.say(
+            TrainingCompleted(
+                model=model,
+                run_id=run,
+                dataset_sha256=data,
+                dataset_rows=sum(r.end for r in ranges if r.topic == "interactions"),
+                duplicates=0,
+                artifact_sha256=artifact,
+                artifact_bytes=4096,
+                metrics=metrics,
+                duration_s=118.0,
+            ),
+            done,
+            "trainer",
+        )
+        await self.say(
+            ModelRegistered(
+                model=model,
+                version=version,
+                run_id=run,
+                algorithm=algorithm,
+                artifact_sha256=artifact,
+                dataset_sha256=data,
+                metrics=metrics,
+            ),
+            done,
+            "trainer",
+        )
+
+    async def deploy(self, model: str, version: int, at: datetime, *, by: str, previous: int | None) -> None:
+        """A deployment that goes all the way."""
+        id, artifact = f"d-{version}", f"{version:x}a" * 32
+        same: dict[str, Any] = {"model": model, "deployment_id": id}
+        sha = {"version": version, "artifact_sha256": artifact}
+        steps: list[Any] = [
+            DeploymentRequested(**same, **sha, rollback_to=previous, requested_by=by),
+            DeploymentValidated(**same, evidence={"golden": "12 of 12 identical", "registered": f"version {version}"}),
+            DeploymentLoaded(**same, evidence={"127.0.0.1:8001": "warmed up in 31 ms"}),
+            DeploymentPromoted(**same, **sha, previous=previous),
+            DeploymentCompleted(**same, evidence={"unloaded": f"{model}-v{previous}" if previous else "nothing"}),
+        ]
+        for place, step in enumerate(steps):
+            await self.say(step, at + timedelta(seconds=3 * place), by if place == 0 else "deployer")
+
+    async def give_up(self, model: str, version: int, at: datetime, *, by: str, serving: int, reason: str) -> None:
+        """A deployment that is taken back."""
+        same: dict[str, Any] = {"model": model, "deployment_id": f"d-{version}-failed"}
+        sha = f"{version:x}a" * 32
+        asked = DeploymentRequested(**same, version=version, artifact_sha256=sha, rollback_to=serving, requested_by=by)
+        await self.say(asked, at, by)
+        await self.say(
+            DeploymentAborted(**same, step="requested", reason=reason), at + timedelta(seconds=4), "deployer"
+        )
+        undone = DeploymentRolledBack(**same, version=version, serving=serving, reason=reason)
+        await self.say(undone, at + timedelta(seconds=6), "deployer")
+
+
+def served(user: str, number: int, at: datetime, **changes: Any) -> RecommendationServed:
+    """An answer; by version 1 of `movies` when nothing else is said."""
+    values: dict[str, Any] = {
+        "user_id": user,
+        "decision_id": f"decision-{number}",
+        "model": "movies",
+        "source": "model",
+        "version": 1,
+        "artifact_sha256": "1a" * 32,
+        "positions": (),
+        "history_length": 5,
+        "history_sha256": "0" * 64,
+        "candidates": 10,
+        "limit": 10,
+        "items": (ScoredItem(item_id="i1", score=2.0), ScoredItem(item_id="i2", score=1.0)),
+        "served_at": at,
+        "latency_ms": 8.0,
+        "server": "host/one",
+        "sequence": number,
+    }
+    return RecommendationServed(**values | changes)
+
+
+def met(user: str, item: str, at: datetime, kind: Any = "view") -> InteractionRecorded:
+    return InteractionRecorded(user_id=user, item_id=item, kind=kind, occurred_at=at)
+
+
+async def three_weeks(log: Chronicle, answers: int = 3000) -> None:
+    """Two promotions, one taken back, a failed run, a burst of fallbacks, a shift, erasures, letters, a gap."""
+    dice = random.Random(11)
+    day = timedelta(days=1)
+    items = [f"i{n}" for n in range(60)]
+    for n, item in enumerate(items):
+        title = HOSTILE if n == 3 else f"Film {n}"
+        await log.say(ItemAdded(item_id=item, title=title, categories=(CATEGORIES[n % 7],)), START, "catalogue")
+    await log.say(ItemRetired(item_id="i59", reason="rights have ended"), START + day, "catalogue")
+    people = [f"u{n}" for n in range(120)]
+    for n, user in enumerate(people):
+        await log.say(UserRegistered(user_id=user, name="sealed"), START + timedelta(minutes=n), "shop")
+        for k in range(1 + n % 12):
+            at = START + timedelta(hours=3, minutes=n + k)
+            await log.say(met(user, dice.choices(items, [60 - i for i in range(60)])[0], at), at, "shop")
+    await log.train("movies", 1, START + day, algorithm="popularity", ndcg=0.08, by="ben")
+    await log.deploy("movies", 1, START + day + timedelta(hours=1), by="ben", previous=None)
+    await _talk(log, dice, people, items, answers)
+    await _people(log)
+    await _trouble(log)
+
+
+async def _talk(log: Chronicle, dice: random.Random, people: list[str], items: list[str], answers: int) -> None:
+    """Answers over eighteen days; version 2 from day 6 on, version 4 from day 15; Triton away on day 10."""
+    first, day = START + timedelta(days=1, hours=2), timedelta(days=1)
+    span = 18 * day / answers
+    trained = {6: (2, "item-to-item", 0.11, "ben"), 15: (4, "ease", 0.125, "ana")}
+    done: set[int] = set()
+    version = 1
+    for n in range(answers):
+        at = first + n * span
+        days = (at - START).days
+        if days in trained and days not in done:
+            done.add(days)
+            previous, (version, algorithm, ndcg, by) = version, trained[days]
+            await log.train("movies", version, at - timedelta(minutes=30), algorithm=algorithm, ndcg=ndcg, by=by)
+            await log.deploy("movies", version, at - timedelta(minutes=5), by=by, previous=previous)
+        user = dice.choice(people) if dice.random() < 0.85 else f"guest-{n}"
+        if n != 1234:  # a number that never came to the log
+            await log.say(_answer(dice, user, n, at, days, version, items), at, "shop")
+        if n % 3 == 0 and not user.startswith("guest"):
+            crime = [i for i in items if int(i[1:]) % 7 == 1]
+            item = dice.choice(crime) if days >= 12 and dice.random() < 0.6 else dice.choice(items)
+            await log.say(met(user, item, at), at, "shop")
+
+
+def _answer(
+    dice: random.Random, user: str, n: int, at: datetime, days: int, version: int, items: list[str]
+) -> RecommendationServed:
+    best = 2.0 + dice.random() + (0.8 if version == 4 and days > 16 else 0)
+    shown = dice.choices(items[:40] if version == 1 else items, k=10)
+    answer = tuple(ScoredItem(item_id=item, score=best - i / 10) for i, item in enumerate(dict.fromkeys(shown)))
+    made: dict[str, Any] = {
+        "version": version,
+        "artifact_sha256": f"{version:x}a" * 32,
+        "history_length": dice.randint(1, 12) + (25 if days >= 14 else 0),
+        "items": answer,
+        "latency_ms": dice.lognormvariate(2.0, 0.4),
+        "sequence": n + 1,
+    }
+    if user.startswith("guest"):
+        made |= {"source": "popular", "fallback_reason": "unknown_user", "history_length": 0}
+        made |= {"version": None, "artifact_sha256": None}
+    elif (at - START).days == 10 and at.hour in (9, 10, 11, 12, 13, 14):
+        made |= {"source": "last_good", "fallback_reason": "triton_unavailable", "latency_ms": 55 + 10 * dice.random()}
+    return served(user, n, at, **made)
+
+
+async def _people(log: Chronicle) -> None:
+    day = timedelta(days=1)
+    for n in (5, 6, 7):
+        await log.say(ConsentWithdrawn(user_id=f"u{n}", purpose="training"), START + 19 * day, f"u{n}")
+    await log.say(ConsentGiven(user_id="u6", purpose="training"), START + 19 * day + timedelta(hours=2), "u6")
+    for n, took in ((8, 3), (9, 40)):
+        at = START + 19 * day + timedelta(hours=n)
+        position = await log.say(UserErased(user_id=f"u{n}", reason=f"request 2026-{n}"), at, "privacy")
+        gone = PersonalDataDestroyed(user_id=f"u{n}", position=position, keys=1, removed={"user_history": 12 + n})
+        await log.say(gone, at + timedelta(seconds=took), "eraser")
+
+
+async def _trouble(log: Chronicle) -> None:
+    at = START + timedelta(days=19, hours=3)
+    asked = TrainingRequested(model="movies", run_id="run-x", algorithm="ease", params={"l2": "much"}, k=50, ranges=())
+    await log.say(asked, at, "ben")
+    failed = TrainingFailed(model="movies", run_id="run-x", reason="hyper-parameter l2 must be a number, not 'much'")
+    await log.say(failed, at + timedelta(seconds=1), "trainer")
+    reason = f"golden request 3 differs: {HOSTILE}"
+    await log.give_up("movies", 3, at + timedelta(hours=1), by="ben", serving=2, reason=reason)
+    for n in range(3):
+        letter = RecordDeadLettered(
+            consumer="user_history",
+            topic="interactions",
+            partition=0,
+            offset=n,
+            key="u1",
+            headers={},
+            value=b"",
+            code="bad_bytes",
+            cause="a value is longer than its schema",
+            position=f"interactions/0/{n}",
+            parked=True,
+        )
+        await log.say(letter, at + timedelta(minutes=n), "projector")
+    mended = RecordRecovered(letter_id="l", view="user_history", position="interactions/0/1", key="u1", request_id="r")
+    await log.say(mended, at + timedelta(hours=5), "projector")
