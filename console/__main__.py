@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = {
     "down": "console.stack:down",
     "logs": "console.stack:logs",
     "train": "console.train:train",
+    "runs": "console.runs:app",
     "deploy": "console.deploy:deploy",
     "models": "console.deploy:models",
     "recommend": "console.deploy:recommend",

@@ -24,6 +24,11 @@ class Step:
     _progress: Progress | None = None
     _task: TaskID | None = None
 
+    def tell(self, text: str) -> None:
+        """Say beside the title what goes on."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=f"{self.title}  [dim]{text}[/]")
+
     def total(self, count: int) -> None:
         """Say how much there is to do, so that the bar has an end."""
         if self._progress is not None and self._task is not None:

@@ -1,7 +1,7 @@
 """`retrace train`: ask for a training run and follow it, or make an old one again and compare."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -9,19 +9,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from console import runs
 from console.api import Api
 from console.story import Story
 from inference.fitting import Fitted, fit_on_log
 from inference.runs import NO_RUNS, Run, evolve
 from inference.store import digest
+from inference.told import Progressed, Telling
 from infra.kafka.ranges import ranges_now
-from infra.kafka.replay import Progress, recorded
+from infra.kafka.replay import recorded
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
-from schemas.errors import Invalid, NotFound, Problem, TimedOut
+from schemas.errors import Invalid, NotFound, Problem
 from schemas.models import TrainingCompleted
-
-POLL_S = 0.1
 
 console = Console()
 
@@ -104,12 +104,13 @@ async def verify_run(settings: Settings, run_id: str, story: Story) -> Verificat
         step.total(sum(part.end - part.first for part in run.ranges))
         seen = 0
 
-        def report(progress: Progress) -> None:
+        def tell(telling: Telling) -> None:
             nonlocal seen
-            step.advance(progress.done - seen)
-            seen = progress.done
+            if isinstance(telling, Progressed) and telling.step == "reading":
+                step.advance(telling.done - seen)
+                seen = telling.done
 
-        fitted = await fit_on_log(settings, decoder, run.ranges, run.algorithm, run.params, run.k, report)
+        fitted = await fit_on_log(settings, decoder, run.ranges, run.algorithm, run.params, run.k, tell)
         verification = _compared(run_id, run.outcome, fitted)
         step.outcome = f"{fitted.dataset.manifest.rows:,} rows, {verification.verdict}"
     return verification
@@ -132,20 +133,25 @@ def _facts(dataset: str, rows: int, duplicates: int, artifact: str, metrics: Any
     }
 
 
-async def find_run(settings: Settings, run_id: str) -> Run:
+async def find_run(settings: Settings, run_id: str, model: str | None = None) -> Run:
     """A run, as the log itself tells of it.
 
     Raises:
         NotFound: the log has no such run.
+        Invalid: several models have a run of this id, and none was named.
         Incompatible, Unavailable: the log cannot be read.
     """
     decoder = await open_decoder(settings)
-    runs = NO_RUNS
+    known = NO_RUNS
     async for one in recorded(settings, decoder, await ranges_now(settings, ["models"])):
-        runs = evolve(runs, one.event, one.meta)
-    if run_id not in runs:
-        raise NotFound(f"the log has no training run '{run_id}'; `retrace models` lists them", code="unknown_run")
-    return runs[run_id]
+        known = evolve(known, one.event, one.meta)
+    found = [run for run in known.values() if run.run_id == run_id and model in (None, run.model)]
+    if not found:
+        raise NotFound(f"the log has no training run '{run_id}'; `retrace runs list` shows them", code="unknown_run")
+    if len(found) > 1:
+        named = ", ".join(run.model for run in found)
+        raise Invalid(f"'{run_id}' is a run of {named}: name the model as well", code="ambiguous_run")
+    return found[0]
 
 
 async def _train(settings: Settings, model: str, algorithm: str, params: dict[str, str], k: int, wait: bool) -> None:
@@ -157,36 +163,31 @@ async def _train(settings: Settings, model: str, algorithm: str, params: dict[st
             return
         story = Story(console)
         with story.step(f"run {run_id}: {algorithm}") as step:
-            run = await followed(api, run_id)
+            run = await followed(api, run_id, tell=step.tell)
             step.outcome = f"{run['dataset_rows']:,} rows, artifact {run['artifact_sha256'][:12]}"
         console.print(_metrics_table(run["metrics"]))
 
 
-async def followed(api: Api, run_id: str, *, wait_s: float = 1800) -> dict[str, Any]:
+async def followed(
+    api: Api, run_id: str, *, wait_s: float = 1800, tell: Callable[[str], None] | None = None
+) -> dict[str, Any]:
     """A run when it has completed.
 
+    Args:
+        tell: hears how far it is.
+
     Raises:
-        Problem: it failed; the detail is the trainer's own.
+        Problem: it failed or was cancelled; the detail is the trainer's own, or the reason that was given.
+        NotFound: there is no such run.
         TimedOut: it has not ended.
     """
-    deadline = time.monotonic() + wait_s
-    while time.monotonic() < deadline:
-        run = await _run_now(api, run_id)
-        if run is not None and run["status"] == "failed":
-            raise Problem(f"run {run_id} failed: {run['reason']}", code="training_failed")
-        if run is not None and run["status"] == "completed":
-            return run
-        await asyncio.sleep(POLL_S)
-    raise TimedOut(f"run {run_id} has not ended after {wait_s:.0f} s; `retrace logs trainer` tells why")
-
-
-async def _run_now(api: Api, run_id: str) -> dict[str, Any] | None:
-    try:
-        return dict((await api.query(f"/training-runs/{run_id}")).body)
-    except Problem as problem:
-        if problem.status != 404:
-            raise
-        return None  # the read model is a moment behind the command
+    run: dict[str, Any] = {}
+    async for run in runs.followed(api, run_id, wait_s=wait_s):
+        if tell is not None:
+            tell(runs.said(run))
+    if run["status"] != "completed":
+        raise Problem(runs.said(run), code=f"training_{run['status']}")
+    return run
 
 
 def _metrics_table(metrics: dict[str, float]) -> Table:

@@ -1,7 +1,8 @@
 """From a fixed part of the log to an artifact and its metrics: the same each time, so that a run can be verified."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from inference.model import Model
 from inference.models.popularity import MODEL as POPULARITY
 from inference.scorer import OnnxScorer
 from inference.split import by_time
+from inference.told import Built, Measured, Progressed, Step, Tell, epochs, silent
 from infra.discover import discover
 from infra.kafka.records import Decoder
-from infra.kafka.replay import Report
+from infra.kafka.replay import Progress
 from infra.settings import Settings
 from schemas.errors import Invalid
 from schemas.models import OffsetRange
@@ -51,9 +53,12 @@ async def fit_on_log(
     algorithm: str,
     params: Mapping[str, str],
     k: int,
-    report: Report | None = None,
+    tell: Tell = silent,
 ) -> Fitted:
-    """Build the dataset by replay, measure on its held-out end, fit on all of it.
+    """Build the dataset by replay, fit on all of it, measure on its held-out end.
+
+    Args:
+        tell: hears how far it is, from this thread and from others.
 
     Raises:
         Invalid: there is no such algorithm or parameter, the data do not suffice, or a range is not in the log.
@@ -62,8 +67,14 @@ async def fit_on_log(
     """
     model = named(algorithm)
     configured = model.configure(numbers(params))
-    dataset = await build(settings, decoder, ranges, report)
-    return await asyncio.to_thread(_fit, model, configured, dataset, k)
+    tell(Progressed("reading"))
+    dataset = await build(settings, decoder, ranges, lambda progress: tell(_read(progress)))
+    tell(Built(dataset.manifest))
+    return await asyncio.to_thread(_fit, model, configured, dataset, k, tell)
+
+
+def _read(progress: Progress) -> Progressed:
+    return Progressed("reading", progress.done, progress.total)
 
 
 def named(algorithm: str) -> Model[Any, Any]:
@@ -98,10 +109,22 @@ def _number(name: str, text: str) -> int | float:
     raise Invalid(f"hyper-parameter {name} must be a number, not '{text}'", code="model_params")
 
 
-def _fit(model: Model[Any, Any], params: Any, dataset: Dataset, k: int) -> Fitted:
+def _fit(model: Model[Any, Any], params: Any, dataset: Dataset, k: int, tell: Tell) -> Fitted:
     data = dataset.interactions
-    artifact = model.train(data, params, k)
-    return Fitted(dataset, artifact, _metrics(model, params, data))
+    with _told("fitting", tell):
+        artifact = model.train(data, params, k)
+    with _told("evaluating", tell):
+        metrics = _metrics(model, params, data)
+    tell(Measured(metrics))
+    return Fitted(dataset, artifact, metrics)
+
+
+@contextmanager
+def _told(step: Step, tell: Tell) -> Iterator[None]:
+    """Tell that a step begins, and how many epochs of it have passed."""
+    tell(Progressed(step))
+    with epochs(lambda done, total: tell(Progressed(step, done, total))):
+        yield
 
 
 def _metrics(model: Model[Any, Any], params: Any, data: Interactions) -> dict[str, float]:

@@ -49,14 +49,17 @@ class Batch:
 class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
     """One member of the group `group` over `topic`; use it as an async context manager.
 
+    Without a group it reads every partition, however many others do.
+
     Raises:
         Unavailable: the brokers do not answer at the start. Later it waits for them.
     """
 
-    def __init__(self, settings: Settings, decoder: Decoder, *, group: str, topic: str) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder, *, group: str | None, topic: str) -> None:
         self._settings = settings
         self._decoder = decoder
         self._topic = physical(settings, topic)
+        self._group = group
         self._consumer = make_consumer(
             settings,
             group=group,
@@ -65,7 +68,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
             heartbeat_interval_ms=SESSION_MS // 5,
             metadata_max_age_ms=30_000,
         )
-        self._reassigned = False
+        self._reassigned = group is None  # without a group nobody tells that the partitions are given out
         self._handled: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
@@ -124,7 +127,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _begin_again(self) -> None:
         partitions: list[Any] = sorted(self._consumer.assignment())
         try:
-            self._handled = {p: await self._consumer.committed(p) or 0 for p in partitions}
+            self._handled = {p: await self._committed(p) for p in partitions}
             self._ends = await self._consumer.end_offsets(partitions) if partitions else {}
             if partitions:
                 await self._consumer.seek_to_beginning(*partitions)
@@ -132,6 +135,9 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
             raise Unavailable(f"Kafka does not tell where {self._topic} ends: {fault!r}") from fault
         self._read = {}
         self._reassigned = False
+
+    async def _committed(self, partition: TopicPartition) -> int:
+        return 0 if self._group is None else await self._consumer.committed(partition) or 0
 
     def _caught_up(self) -> bool:
         return all(self._read.get(partition, 0) >= end for partition, end in self._ends.items())

@@ -1,4 +1,4 @@
-"""Training runs as the log tells of them: which are asked for, on what data, and how each ended."""
+"""Training runs as the log tells of them: which are asked for, on what data, how far they are and how each ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,12 +12,23 @@ from schemas.models import (
     ModelRetired,
     ModelsEvent,
     OffsetRange,
+    TrainingCancelled,
     TrainingCompleted,
+    TrainingDatasetBuilt,
+    TrainingEvaluated,
     TrainingFailed,
+    TrainingProgressed,
+    TrainingQueued,
     TrainingRequested,
+    TrainingResourcesUsed,
+    TrainingRetried,
     TrainingStarted,
 )
 from schemas.outcomes import CommandAccepted, CommandRejected, CommandRepeated, OutcomesEvent
+
+Outcome: TypeAlias = TrainingCompleted | TrainingFailed | TrainingCancelled
+RunKey: TypeAlias = tuple[str, str]
+"""Model and run: two models may have given the same id."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +37,15 @@ class Run:
 
     Attributes:
         asked: the part of the log that was asked for; empty means all there is when the run starts.
-        ranges: the part of the log that the run reads; None before it has started.
-        outcome: how it ended; None while it has not.
-        correlation_id: of the request.
+        correlation_id: of the request, or of the last retry.
         requested_at: when it was asked for.
+        ranges: the part of the log that the run reads; None before it has started for the first time.
+        outcome: how its last attempt ended; None while it has not.
+        attempt: which attempt this is.
+        since: when this attempt was asked for; the order in which runs begin.
+        started_at: when this attempt began.
+        slot: the place that it takes; None while it takes none.
+        queued: whether the log says that this attempt waits.
     """
 
     model: str
@@ -40,12 +56,31 @@ class Run:
     asked: tuple[OffsetRange, ...]
     correlation_id: str
     requested_at: datetime
+    since: datetime
     ranges: tuple[OffsetRange, ...] | None = None
-    outcome: TrainingCompleted | TrainingFailed | None = None
+    outcome: Outcome | None = None
+    attempt: int = 1
+    started_at: datetime | None = None
+    slot: int | None = None
+    queued: bool = False
+
+    @property
+    def key(self) -> RunKey:
+        """What tells it from the others."""
+        return self.model, self.run_id
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its attempt has not begun."""
+        return self.outcome is None and self.slot is None
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether its attempt has begun and not ended."""
+        return self.outcome is None and self.slot is not None
 
 
-Runs: TypeAlias = Mapping[str, Run]
-"""By run id, in the order in which they were asked for."""
+Runs: TypeAlias = Mapping[RunKey, Run]
 
 NO_RUNS: Runs = MappingProxyType({})
 
@@ -54,32 +89,36 @@ def evolve(runs: Runs, event: ModelsEvent | OutcomesEvent, meta: Meta) -> Runs:
     """The runs after one more event of `models`."""
     match event:
         case TrainingRequested():
-            return {**runs, event.run_id: _requested(event, meta)}
-        case TrainingStarted(run_id=run_id, ranges=ranges):
-            return _changed(runs, run_id, ranges=ranges)
-        case TrainingCompleted(run_id=run_id) | TrainingFailed(run_id=run_id):
-            return _changed(runs, run_id, outcome=event)
+            return {**runs, (event.model, event.run_id): _requested(event, meta)}
+        case TrainingQueued():
+            return _changed(runs, event, queued=True)
+        case TrainingStarted(ranges=ranges, slot=slot):
+            return _changed(runs, event, ranges=ranges, slot=slot, started_at=meta.time)
+        case TrainingCompleted() | TrainingFailed() | TrainingCancelled():
+            return _changed(runs, event, outcome=event, slot=None)
+        case TrainingRetried(attempt=attempt):
+            again = {"attempt": attempt, "since": meta.time, "correlation_id": meta.correlation_id}
+            return _changed(runs, event, **again, outcome=None, slot=None, started_at=None, queued=False)
+        case TrainingDatasetBuilt() | TrainingProgressed() | TrainingEvaluated() | TrainingResourcesUsed():
+            return runs
         case ModelRegistered() | ModelRetired() | CommandAccepted() | CommandRejected() | CommandRepeated():
             return runs
 
 
-def waiting(runs: Runs) -> Run | None:
-    """The run to work on: the one asked for first among those that have not ended."""
-    return next((run for run in runs.values() if run.outcome is None), None)
-
-
 def _requested(event: TrainingRequested, meta: Meta) -> Run:
     return Run(
-        event.model,
-        event.run_id,
-        event.algorithm,
-        event.params,
-        event.k,
-        event.ranges,
-        meta.correlation_id,
-        meta.time,
+        model=event.model,
+        run_id=event.run_id,
+        algorithm=event.algorithm,
+        params=event.params,
+        k=event.k,
+        asked=event.ranges,
+        correlation_id=meta.correlation_id,
+        requested_at=meta.time,
+        since=meta.time,
     )
 
 
-def _changed(runs: Runs, run_id: str, **changes: Any) -> Runs:
-    return {**runs, run_id: replace(runs[run_id], **changes)}
+def _changed(runs: Runs, event: Any, **changes: Any) -> Runs:
+    key = (event.model, event.run_id)
+    return {**runs, key: replace(runs[key], **changes)}

@@ -1,46 +1,32 @@
-"""The worker that trains: takes runs from the log one after another, and reports by command.
+"""The role that trains: takes runs from the log in their order, and reports by command.
 
-It keeps nothing. A run that was begun and has no end in the log is done again from the data that its start fixed, which
-gives the same artifact; the reports of one run carry the same idempotency keys, so saying them twice does no harm.
+It keeps nothing. Every trainer hears all runs, and a consumer group shares the installation's places among those that
+are there. A run that was begun in a place and has no end in the log is done again by whoever holds the place, from the
+data that its start fixed, which gives the same artifact.
 """
 
 import asyncio
-import time
-from typing import TypeAlias
-from uuid import UUID, uuid5
+import os
+import socket
+from collections.abc import Iterable
 
 import structlog
-from prometheus_client import Counter, Histogram
 
+from inference.carrying import Carrier
 from inference.client import CommandClient
-from inference.dataset import fixed_ranges
-from inference.fitting import Fitted, fit_on_log
 from inference.follower import Batch, Follower
-from inference.runs import NO_RUNS, Run, Runs, evolve, waiting
-from inference.shelf import keep
-from inference.store import ArtifactStore
+from inference.places import Plan, Waiting, plan
+from inference.runs import NO_RUNS, Run, RunKey, Runs, evolve
 from infra.health import Health
-from infra.kafka.records import Decoder
-from infra.kafka.replay import Progress
+from infra.kafka.membership import Share, join
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Problem
-from schemas.models import CompleteTraining, FailTraining, OffsetRange, StartTraining
+from schemas.models import QueueTraining, TrainingCancelled
 
 ACTOR = "trainer"
-NAMESPACE = UUID("5a0e4f0c-5d8f-5f0a-9a3e-7a3c1d6f9b70")
-LONGEST_REASON = 2000
+TOPIC = "models"
 RETRY_S = 1.0
-
-Report: TypeAlias = StartTraining | CompleteTraining | FailTraining
-
-RUNS = Counter("retrace_training_runs_total", "Training runs ended, by how.", ["algorithm", "outcome"])
-RUN_SECONDS = Histogram(
-    "retrace_training_run_seconds",
-    "Time from the start of a run to its report.",
-    ["algorithm"],
-    buckets=(0.5, 1, 2, 5, 10, 30, 60, 300, 1800),
-)
 
 log = structlog.get_logger()
 
@@ -51,24 +37,35 @@ async def work(settings: Settings, health: Health) -> None:
     decoder = await open_decoder(settings)
     async with (
         CommandClient(settings, actor=ACTOR) as client,
-        Follower(settings, decoder, group=ACTOR, topic="models") as follower,
+        join(settings, f"trainers.{settings.tenant}", [TOPIC]) as share,
+        Follower(settings, decoder, group=None, topic=TOPIC) as follower,
+        asyncio.TaskGroup() as group,
     ):
-        await Trainer(settings, decoder, client, health).run(follower)
+        group.create_task(Trainer(settings, client, health, share).run(follower))
+
+
+def worker_name() -> str:
+    """What the log and its readers call this process."""
+    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 class Trainer:
-    """Folds the runs and works on one at a time."""
+    """Folds the runs, and carries out those whose places it holds.
 
-    def __init__(self, settings: Settings, decoder: Decoder, client: CommandClient, health: Health) -> None:
+    Args:
+        share: of the partitions of the topic; who holds a partition holds the places that fall to it.
+    """
+
+    def __init__(self, settings: Settings, client: CommandClient, health: Health, share: Share) -> None:
         self._settings = settings
-        self._decoder = decoder
+        self._options = settings.trainer
         self._client = client
         self._health = health
-        self._store = ArtifactStore(settings)
+        self._share = share
         self._runs: Runs = NO_RUNS
-        self._ended: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._heard = asyncio.Condition()
+        self._ended: set[tuple[RunKey, int]] = set()
+        self._carried: dict[int, tuple[Run, Carrier, asyncio.Task[None]]] = {}
+        self._told: set[tuple[RunKey, int]] = set()
 
     async def run(self, follower: Follower) -> None:
         """Hear and work, for ever.
@@ -85,124 +82,98 @@ class Trainer:
     async def _step(self, follower: Follower) -> None:
         try:
             batch = await follower.poll()
+            self._hear(batch)
+            if batch.caught_up:
+                await self._steer()
+            self._health.ok("log")
         except Problem as problem:
             if not problem.retriable:
                 raise
             self._health.failed("log", problem.detail)
             await asyncio.sleep(RETRY_S)
-            return
-        self._health.ok("log")
-        await self._hear(batch)
-        if batch.caught_up:
-            self._begin()
 
-    async def _hear(self, batch: Batch) -> None:
+    def _hear(self, batch: Batch) -> None:
         if batch.restarted:
-            await self._stop()
             self._runs = NO_RUNS
-            self._ended.clear()
         for heard in batch.events:
             self._runs = evolve(self._runs, heard.recorded.event, heard.recorded.meta)
-        async with self._heard:
-            self._heard.notify_all()
 
-    def _begin(self) -> None:
-        """Begin the next run, unless one is under way."""
-        if self._task is not None and self._task.done():
-            self._task.result()
-            self._task = None
-        run = waiting({run_id: run for run_id, run in self._runs.items() if run_id not in self._ended})
-        if self._task is None and run is not None:
-            self._task = asyncio.create_task(self._finish(run))
-        elif self._task is None:
-            self._health.ok("runs", "nothing to do")
+    async def _steer(self) -> None:
+        """End what is over, begin what is next, and say who waits."""
+        known = {key: run for key, run in self._runs.items() if (key, run.attempt) not in self._ended}
+        found = plan(known, self._options.at_once, self._options.per_model)
+        mine = set(self._places())
+        for place, (run, _, task) in list(self._carried.items()):
+            if task.done():
+                del self._carried[place]
+                if not task.cancelled():
+                    task.result()
+            elif (place not in mine or self._is_over(run)) and not task.cancelling():
+                log.info("run is left", run_id=run.run_id, place=place)
+                task.cancel()  # it keeps its place until its process is gone
+        for place in sorted(mine - self._carried.keys()):
+            if place in found.jobs:
+                self._take(place, found.jobs[place])
+        await self._tell_waiting(found, mine)
+        self._say(found, mine)
+
+    def _places(self) -> Iterable[int]:
+        """The places that are ours: each falls to one partition."""
+        count = self._settings.kafka.partitions
+        partitions = self._share.of(TOPIC)
+        return (place for place in range(self._options.at_once) if place % count in partitions)
+
+    def _is_over(self, run: Run) -> bool:
+        """Whether there is nothing left to work for. What has completed or failed ends by itself, once it is told."""
+        now = self._runs.get(run.key)
+        return now is None or now.attempt != run.attempt or isinstance(now.outcome, TrainingCancelled)
+
+    def _take(self, place: int, run: Run) -> None:
+        carrier = Carrier(self._settings, self._client, worker_name(), run, place)
+        self._carried[place] = (run, carrier, asyncio.create_task(self._carry(run, carrier)))
+
+    async def _carry(self, run: Run, carrier: Carrier) -> None:
+        """Work on a run, again while something that it needs is away."""
+        while True:
+            try:
+                if await carrier.work():
+                    self._ended.add((run.key, run.attempt))
+                else:
+                    await asyncio.sleep(RETRY_S)  # the log says why; it may not have been heard yet
+                return
+            except Problem as problem:
+                if not problem.retriable:
+                    raise
+                carrier.note = f"waits: {problem.detail}"
+                log.warning("run waits", run_id=run.run_id, cause=problem.detail)
+                await asyncio.sleep(RETRY_S)
+
+    async def _tell_waiting(self, found: Plan, mine: set[int]) -> None:
+        """Put on record which runs wait; one of the trainers does it for all."""
+        for one in found.waiting if 0 in mine else ():
+            run = one.run
+            if run.queued or (run.key, run.attempt) in self._told:
+                continue
+            await self._client.send(_queue(one), correlation_id=run.correlation_id)
+            self._told.add((run.key, run.attempt))
+
+    def _say(self, found: Plan, mine: set[int]) -> None:
+        """Tell in health what goes on here."""
+        here = [f"run {run.run_id} ({carrier.note})" for run, carrier, _ in self._carried.values()]
+        waiting = [f"{len(found.waiting)} wait"] if found.waiting else []
+        nothing = "nothing to do" if mine else "no place is held here: other trainers work"
+        self._health.ok("runs", "; ".join([*here, *waiting]) or nothing)
 
     async def _stop(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        tasks = [task for _, _, task in self._carried.values()]
+        for task in tasks:
             task.cancel()
-            await asyncio.wait([task])
+        if tasks:
+            await asyncio.wait(tasks)
 
-    async def _finish(self, run: Run) -> None:
-        """Work on a run, again while something that it needs is away, until its end is reported."""
-        bound = {"run_id": run.run_id, "model": run.model, "algorithm": run.algorithm}
-        with structlog.contextvars.bound_contextvars(correlation_id=run.correlation_id, **bound):
-            while run.run_id not in self._ended:
-                try:
-                    await self._report(run, await self._outcome(run))
-                    self._ended.add(run.run_id)
-                except Problem as problem:
-                    if not problem.retriable:
-                        raise
-                    self._health.failed("runs", f"run {run.run_id}: {problem.detail}")
-                    log.warning("run waits", cause=problem.detail)
-                    await asyncio.sleep(RETRY_S)
 
-    async def _outcome(self, run: Run) -> CompleteTraining | FailTraining:
-        """Do the run.
-
-        Raises:
-            Problem: something it needs is away; trying again may help.
-        """
-        started = time.perf_counter()
-        self._health.ok("runs", f"run {run.run_id}: fits {run.algorithm}")
-        try:
-            fitted = await self._fit(run, await self._ranges(run))
-            outcome: CompleteTraining | FailTraining = await asyncio.to_thread(self._stored, run, fitted, started)
-        except Problem as problem:
-            if problem.retriable:
-                raise
-            outcome = FailTraining(model=run.model, run_id=run.run_id, reason=problem.detail[:LONGEST_REASON])
-        RUN_SECONDS.labels(run.algorithm).observe(time.perf_counter() - started)
-        RUNS.labels(run.algorithm, type(outcome).__name__).inc()
-        log.info("run ended", outcome=type(outcome).__name__, seconds=round(time.perf_counter() - started, 3))
-        return outcome
-
-    async def _ranges(self, run: Run) -> tuple[OffsetRange, ...]:
-        """What the run reads: fixed by its start, so that doing it again reads the same."""
-        if run.ranges is not None:
-            return run.ranges
-        ranges = await fixed_ranges(self._settings, run.asked)
-        await self._report(run, StartTraining(model=run.model, run_id=run.run_id, ranges=ranges))
-        return await self._heard_ranges(run.run_id)
-
-    async def _heard_ranges(self, run_id: str) -> tuple[OffsetRange, ...]:
-        """The ranges on record, which an earlier start of the same run may have fixed."""
-        async with self._heard:
-            await self._heard.wait_for(lambda: self._runs[run_id].ranges is not None)
-        return self._runs[run_id].ranges or ()
-
-    async def _fit(self, run: Run, ranges: tuple[OffsetRange, ...]) -> Fitted:
-        def report(progress: Progress) -> None:
-            self._health.ok("runs", f"run {run.run_id}: {progress.done} of {progress.total} records read")
-
-        return await fit_on_log(self._settings, self._decoder, ranges, run.algorithm, run.params, run.k, report)
-
-    def _stored(self, run: Run, fitted: Fitted, started: float) -> CompleteTraining:
-        keep(self._settings, fitted.dataset)
-        manifest = fitted.dataset.manifest
-        return CompleteTraining(
-            model=run.model,
-            run_id=run.run_id,
-            dataset_sha256=manifest.sha256,
-            dataset_rows=manifest.rows,
-            duplicates=manifest.duplicates,
-            artifact_sha256=self._store.put(fitted.artifact),
-            artifact_bytes=len(fitted.artifact),
-            metrics=fitted.metrics,
-            duration_s=time.perf_counter() - started,
-        )
-
-    async def _report(self, run: Run, report: Report) -> None:
-        """Say what happened. That the log has an answer to this run already is an answer too.
-
-        Raises:
-            Unavailable: nobody answers; say it again.
-        """
-        key = str(uuid5(NAMESPACE, f"{run.model}/{run.run_id}/{type(report).__name__}"))
-        try:
-            await self._client.send(report, key=key, correlation_id=run.correlation_id)
-        except Problem as problem:
-            if problem.retriable:
-                raise
-            log.info("report was not needed", report=type(report).__name__, code=problem.code, detail=problem.detail)
+def _queue(waiting: Waiting) -> QueueTraining:
+    run = waiting.run
+    return QueueTraining(
+        model=run.model, run_id=run.run_id, attempt=run.attempt, ahead=waiting.ahead, reason=waiting.reason
+    )

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from projections.answers_runs import TrainingRun
+
 
 class Profile(BaseModel):
     """A user as of now."""
@@ -164,28 +166,6 @@ class Model(BaseModel):
     versions: list[Version]
     live: Live | None
     next: str | None = Field(description="give it as `cursor` for the next page; null on the last")
-
-
-class TrainingRun(BaseModel):
-    """A training run."""
-
-    run_id: str
-    model: str
-    algorithm: str | None
-    params: dict[str, str]
-    k: int | None
-    status: Literal["requested", "started", "completed", "failed"]
-    ranges: list[dict[str, Any]] = Field(description="the exact part of the log that it reads")
-    dataset_sha256: str | None
-    dataset_rows: int | None
-    duplicates: int | None
-    artifact_sha256: str | None
-    artifact_bytes: int | None
-    metrics: dict[str, float | None]
-    duration_s: float | None
-    reason: str | None
-    requested_at: datetime | None
-    updated_at: datetime
 
 
 class VersionDetail(Version):

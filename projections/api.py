@@ -28,6 +28,7 @@ from projections.routes import (
     operations,
     people,
     records,
+    runs,
     schedules,
     search,
 )
@@ -38,6 +39,7 @@ ROUTES = (
     people.routes,
     items.routes,
     models.routes,
+    runs.routes,
     records.routes,  # before `audit`: /decisions/search is no decision
     audit.routes,
     operations.routes,

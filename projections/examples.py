@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from projections import examples_runs
+from projections.examples_runs import RUN
+
 NOON = "2026-01-31T12:00:00+00:00"
 SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 UUID = "01a1fc5f-5f15-7794-a525-9816738f4960"
@@ -44,25 +47,6 @@ LETTER: dict[str, Any] = {
     "last_at": NOON,
 }
 LIVE = {"model": "movies", "version": 3, "artifact_sha256": SHA, "deployment_id": "d-3", "since": NOON}
-RUN = {
-    "run_id": "run-3",
-    "model": "movies",
-    "algorithm": "ease",
-    "params": {"l2": "500"},
-    "k": 100,
-    "status": "completed",
-    "ranges": [{"topic": "interactions", "partition": 0, "first": 0, "end": 25021}],
-    "dataset_sha256": SHA,
-    "dataset_rows": 25021,
-    "duplicates": 0,
-    "artifact_sha256": SHA,
-    "artifact_bytes": 11310080,
-    "metrics": {"recall@10": 0.31},
-    "duration_s": 4.2,
-    "reason": None,
-    "requested_at": NOON,
-    "updated_at": NOON,
-}
 DECISION = {
     "decision_id": UUID,
     "user_id": "42",
@@ -164,7 +148,7 @@ EXAMPLES: Mapping[str, Any] = {
     "ModelSummary": {"model": "movies", "versions": 3, "latest": 3, "live": 3},
     "Model": {"model": "movies", "versions": [VERSION], "live": LIVE, "next": None},
     "VersionDetail": {**VERSION, "training_run": RUN},
-    "TrainingRun": RUN,
+    **examples_runs.EXAMPLES,
     "Deployment": {
         "deployment_id": "d-3",
         "model": "movies",

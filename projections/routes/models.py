@@ -1,11 +1,11 @@
-"""Models: their versions, the runs that made them, the deployments that brought them; now, or as they were."""
+"""Models: their versions, and the deployments that brought them; now, or as they were."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
 from infra.access.openapi import open_to
-from projections.answers import Deployment, Model, ModelSummary, TrainingRun, VersionDetail
+from projections.answers import Deployment, Model, ModelSummary, VersionDetail
 from projections.question import Question
 from projections.readmodels import ReadModels, missing
 from projections.routes.common import Exactly, Id, Limit, answer, documented, page_of, paged, without
@@ -39,13 +39,12 @@ VERSION = Question(
     {
         "version": "SELECT * FROM model_registry WHERE model = %(model)s AND version = %(version)s",
         "run": """
-            SELECT * FROM training_runs WHERE run_id = (
+            SELECT * FROM training_runs WHERE model = %(model)s AND run_id = (
                 SELECT run_id FROM model_registry WHERE model = %(model)s AND version = %(version)s)
         """,
     },
     key="model",
 )
-TRAINING_RUN = Question(("training_runs",), {"run": "SELECT * FROM training_runs WHERE run_id = %(run_id)s"})
 DEPLOYMENTS = Question(
     ("deployments", "model_registry"),
     {
@@ -69,7 +68,7 @@ DEPLOYMENT = Question(
 
 
 def routes(models: ReadModels) -> APIRouter:
-    """The routes under /models, /training-runs and /deployments."""
+    """The routes under /models and /deployments."""
     router = APIRouter(route_class=QueryRoute, tags=["models"])
 
     @router.get(
@@ -115,19 +114,6 @@ def routes(models: ReadModels) -> APIRouter:
             remedy = f"GET /models/{model} lists its versions"
             missing(f"version {version} of model '{model}'", remedy, found.position)
         return answer({**row, "training_run": found.row("run")}, found.position)
-
-    @router.get(
-        "/training-runs/{run_id}",
-        openapi_extra=open_to("approver", "auditor", "engineer"),
-        responses=documented(TrainingRun),
-        summary="A training run",
-    )
-    async def training_run(run_id: Id, fresh: Exactly) -> Response:
-        found = await models.ask(TRAINING_RUN, fresh, run_id=run_id)
-        document = found.document("run")
-        if document is None:
-            missing(f"training run '{run_id}'", "ask for one with the command RequestTraining", found.position)
-        return answer(document, found.position)
 
     @router.get(
         "/models/{model}/deployments",

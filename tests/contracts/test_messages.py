@@ -28,7 +28,16 @@ from schemas.deployments import (
     RequestDeployment,
 )
 from schemas.envelope import Meta
-from schemas.models import CompleteTraining, FailTraining, OffsetRange, RequestTraining, StartTraining
+from schemas.models import (
+    CancelTraining,
+    CompleteTraining,
+    FailTraining,
+    OffsetRange,
+    QueueTraining,
+    RequestTraining,
+    RetryTraining,
+    StartTraining,
+)
 from streams.stages import trending
 
 from ..inference.logreader import read_topic
@@ -64,13 +73,18 @@ def sparse(message: Message, without: str = "") -> Any:
 
 
 def trainer(events: Events) -> None:
+    key = ("movies", "run-1")
     known = runs.evolve(runs.NO_RUNS, events["TrainingRequested"], META)
-    run = known["run-1"]
+    run = known[key]
     assert (run.model, run.algorithm, run.params, run.k, len(run.asked)) == ("movies", "ease", {"l2": "500"}, 100, 1)
+    assert runs.evolve(known, events["TrainingQueued"], META)[key].queued
     known = runs.evolve(known, events["TrainingStarted"], META)
-    assert known["run-1"].ranges == run.asked
-    for end in ("TrainingCompleted", "TrainingFailed"):
-        assert runs.waiting(runs.evolve(known, events[end], META)) is None
+    assert (known[key].ranges, known[key].slot, known[key].is_under_way) == (run.asked, 1, True)
+    for end in ("TrainingCompleted", "TrainingFailed", "TrainingCancelled"):
+        ended = runs.evolve(known, events[end], META)
+        assert not (ended[key].is_waiting or ended[key].is_under_way)
+        again = runs.evolve(ended, events["TrainingRetried"], META)[key]
+        assert (again.is_waiting, again.attempt, again.ranges) == (True, 2, run.asked)
 
 
 def deployer(events: Events) -> None:
@@ -124,7 +138,13 @@ def training(model: str, run_id: str, *, ok: bool) -> list[Any]:
     counts: Any = {"dataset_rows": 1, "duplicates": 0, "artifact_bytes": 1, "metrics": {}, "duration_s": 1.0}
     done = CompleteTraining(model=model, run_id=run_id, dataset_sha256=SHA, artifact_sha256=SHA, **counts)
     end = done if ok else FailTraining(model=model, run_id=run_id, reason="too little")
-    return [asked, StartTraining(model=model, run_id=run_id, ranges=ranges), end]
+    waits = QueueTraining(model=model, run_id=run_id, ahead=0, reason="1 run is under way")
+    return [asked, waits, StartTraining(model=model, run_id=run_id, ranges=ranges, slot=1), end]
+
+
+def cancelled(model: str, run_id: str) -> list[Any]:
+    asked = RequestTraining(model=model, run_id=run_id, algorithm="ease")
+    return [asked, CancelTraining(model=model, run_id=run_id), RetryTraining(model=model, run_id=run_id)]
 
 
 def deployment(model: str, deployment_id: str, *, ok: bool) -> list[Any]:
@@ -137,6 +157,7 @@ def deployment(model: str, deployment_id: str, *, ok: bool) -> list[Any]:
 STATES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "a run has completed": lambda model, run_id: training(model, run_id, ok=True),
     "a run has failed": lambda model, run_id: training(f"{model}-failed", run_id, ok=False),
+    "a run was cancelled and tried again": lambda model, run_id: cancelled(f"{model}-again", run_id),
     "a deployment is completed": lambda model, deployment_id: deployment(model, deployment_id, ok=True),
     "a deployment is rolled back": lambda model, deployment_id: deployment(f"{model}-back", deployment_id, ok=False),
 }

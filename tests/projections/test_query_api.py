@@ -14,7 +14,7 @@ from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
 from infra.settings import Settings
-from projections import answers, answers_search
+from projections import answers, answers_runs, answers_search
 from projections.api import create_app
 from projections.testing import minute
 from schemas.access import ApiKeyCreated
@@ -95,7 +95,7 @@ ANSWERS: list[tuple[str, str, Any, dict[str, Any]]] = [
     ("/models", "models", list[answers.ModelSummary], {}),
     ("/models/movies", "deployments", answers.Model, {"model": "movies"}),
     ("/models/movies/versions/1", "models", answers.VersionDetail, {"algorithm": "ease", "retired": False}),
-    ("/training-runs/r1", "models", answers.TrainingRun, {"status": "completed"}),
+    ("/training-runs/r1", "models", answers_runs.TrainingRun, {"status": "completed"}),
     ("/models/movies/deployments", "deployments", list[answers.Deployment], {}),
     ("/deployments/d1", "deployments", answers.Deployment, {"step": "promoted", "requested_by": "ana"}),
     ("/decisions/dec1", "decisions", answers.Decision, {"user_id": "ana", "source": "model"}),
