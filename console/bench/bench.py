@@ -27,7 +27,7 @@ class Sizes:
         few: events for those that would take minutes for `log`; the figure is a rate.
         ratings: of MovieLens, for the recommender.
         fresh: interactions whose effect is waited for.
-        rebuild: events in the log that a read model is rebuilt from.
+        rebuild: events in the log that a read model is rebuilt from, and in the one that decisions are explained from.
     """
 
     runs: int

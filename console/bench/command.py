@@ -43,7 +43,9 @@ def bench(
     sections: Annotated[list[str] | None, typer.Argument(help="what to measure; default everything")] = None,
     runs: Annotated[int | None, typer.Option(min=1, help="of everything; default 3, or 1 with --quick")] = None,
     rough: Annotated[bool, typer.Option("--quick", help="small amounts: does it work at all? Under 3 minutes")] = False,
-    events: Annotated[int | None, typer.Option(min=1, help="in the log of the section `rebuild`")] = None,
+    events: Annotated[
+        int | None, typer.Option(min=1, help="in the log of the sections `rebuild` and `explain`")
+    ] = None,
     output: Annotated[Output, typer.Option("--output", "-o", help="what is printed at the end")] = Output.table,
     data_dir: Annotated[
         Path | None,
