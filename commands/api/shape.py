@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from commands.api.validation import LATEST_EPOCH_S, generated
+from schemas.algorithms import NUMBERS, algorithms
 from schemas.contracts import Contract
+from schemas.models import RequestTraining
 
 Shape: TypeAlias = dict[str, Any]
 
@@ -27,8 +29,28 @@ def shape_of(contract: Contract, without: Sequence[str] = ()) -> Shape:
         "properties": {field["name"]: field_shape(field) for field in fields},
         **({"required": required} if required else {}),
         **({"oneOf": [_said(contract, name) for name in contract.one_of]} if contract.one_of else {}),
+        **({"anyOf": _algorithms()} if contract.full_name == RequestTraining.AVRO else {}),
         "additionalProperties": False,
     }
+
+
+def _algorithms() -> list[Shape]:
+    """Each algorithm with its parameters."""
+    return [
+        {
+            "properties": {
+                "algorithm": {"const": name},
+                "params": {
+                    "type": "object",
+                    "properties": {
+                        p: {"type": "string", "pattern": NUMBERS[said["type"]]} for p, said in known.items()
+                    },
+                    "additionalProperties": False,
+                },
+            }
+        }
+        for name, known in algorithms().items()
+    ]
 
 
 def _said(contract: Contract, name: str) -> Shape:

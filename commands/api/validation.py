@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 
 import orjson
 
+from schemas import algorithms
 from schemas.contracts import Contract, contracts
 from schemas.errors import Invalid
+from schemas.models import RequestTraining
 
 Fields: TypeAlias = dict[str, Any]
 Check: TypeAlias = Callable[[Any], Any]
@@ -54,6 +56,14 @@ def pointer(path: Sequence[str | int]) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
+def _can_be_fitted(fields: Fields) -> Sequence[algorithms.Fault]:
+    return algorithms.faults(fields["algorithm"], fields.get("params", {}))
+
+
+RULES: Mapping[str, Callable[[Fields], Sequence[algorithms.Fault]]] = {RequestTraining.AVRO: _can_be_fitted}
+"""What no single field tells, and can be told without the log."""
+
+
 class Validator:
     """Checks the fields of one contract.
 
@@ -65,6 +75,7 @@ class Validator:
     def __init__(self, contract: Contract, filled: frozenset[str] = frozenset()) -> None:
         self._name = contract.name
         self._one_of = contract.one_of
+        self._rule = RULES.get(contract.full_name)
         self._checks = {field["name"]: check_of(field) for field in contract.fields}
         self._defaults = {f["name"]: f["default"] for f in contract.fields if "default" in f}
         self._required = [f["name"] for f in contract.fields if "default" not in f and f["name"] not in filled]
@@ -104,6 +115,8 @@ class Validator:
         faults += [Fault("is missing", (name,)) for name in self._required if name not in given]
         if self._one_of and not faults:
             faults += self._choice(fields)
+        if self._rule is not None and not faults:
+            faults += [Fault(detail, path) for path, detail in self._rule(fields)]
         if len(fields) < len(checks):
             for name, default in self._defaults.items():
                 if name not in fields:

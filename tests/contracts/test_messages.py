@@ -143,7 +143,7 @@ def training(model: str, run_id: str, *, ok: bool) -> list[Any]:
 
 
 def cancelled(model: str, run_id: str) -> list[Any]:
-    asked = RequestTraining(model=model, run_id=run_id, algorithm="ease")
+    asked = training(model, run_id, ok=True)[0]
     return [asked, CancelTraining(model=model, run_id=run_id), RetryTraining(model=model, run_id=run_id)]
 
 

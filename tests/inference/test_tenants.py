@@ -41,7 +41,7 @@ async def did(town: Town, tenant: str) -> None:
         ("POST", "/users", {"user_id": f"user-{tenant}", "name": tenant}),
         ("POST", "/users", {"user_id": "both", "name": tenant}),
         ("DELETE" if tenant == THEIRS else "PUT", "/users/both/consents/training", None),
-        ("POST", "/models/shared/training-runs", {"algorithm": "popularity", "params": {"of": tenant}}),
+        ("POST", "/models/shared/training-runs", {"algorithm": "popularity", "run_id": f"run-{tenant}"}),
         ("POST", "/api-keys", {"name": tenant, "roles": ["product"]}),
         ("POST", "/interactions", {"user_id": "both", "item_id": "shared", "kind": "view", "occurred_at": WHEN}),
         (
