@@ -19,6 +19,7 @@ from inference.report.paper import paper
 from inference.report.person import person_report
 from inference.report.report import report as made
 from inference.report.scope import Scope, again, resolve
+from inference.report.tamper import tamper
 from infra.kafka.replay import Progress as Read
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -43,6 +44,7 @@ def report(
     again_from: Annotated[
         Path | None, typer.Option("--again", help="make the report of this JSON file again and compare")
     ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="hold the log against its signed checkpoints too")] = False,
     out: Out = None,
     output: Output = "table",
 ) -> None:
@@ -54,8 +56,7 @@ def report(
     if version is not None and model is None:
         raise Invalid("name the model whose version it is: --model NAME --version N", code="bad_report")
     asked = {"model": model, "version": version, "user": user}
-    document = asyncio.run(_report(asked, _time(since), _time(until)))
-    _give(document, out, output)
+    _give(asyncio.run(_report(asked, _time(since), _time(until), verify)), out, output)
 
 
 def model_card(
@@ -70,10 +71,12 @@ def model_card(
     _give(asyncio.run(_report(asked, None, _time(until))), out, output)
 
 
-async def _report(asked: Asked, since: datetime | None, until: datetime | None) -> Json:
+async def _report(asked: Asked, since: datetime | None, until: datetime | None, verify: bool = False) -> Json:
     settings = Settings()
-    scope = await resolve(settings, await open_decoder(settings), since, until)
-    return await _make(settings, scope, asked)
+    decoder = await open_decoder(settings)
+    scope = await resolve(settings, decoder, since, until)
+    document = await _make(settings, scope, asked)
+    return {**document, "tamper": await tamper(settings, decoder, scope)} if verify else document
 
 
 async def _make(settings: Settings, scope: Scope, asked: Asked) -> Json:
@@ -98,10 +101,9 @@ async def _again(path: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise Invalid(f"{path} is no report ({fault}): make one with --out FILE.json", code="no_report") from fault
     settings = Settings()
-    now = await _make(settings, await again(settings, positions), asked)
-    differing = sorted(
-        name for name in before.keys() | now.keys() if before.get(name) != json.loads(_json(now)).get(name)
-    )
+    now: Json = json.loads(_json(await _make(settings, await again(settings, positions), asked)))
+    before.pop("tamper", None)  # what has been signed meanwhile is no fact of the report
+    differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if not differing:
         console.print("[green]identical[/]: the log gives this report again, in every fact")
         return True
@@ -143,8 +145,12 @@ def _give(document: Json, out: Path | None, output: str) -> None:
         typer.echo(paper(document), nl=False)
     else:
         _show(document)
-    if any(not one["passed"] for one in document.get("checks", ())):
+    if any(not one["passed"] for one in _checks(document)):
         raise typer.Exit(1)
+
+
+def _checks(document: Json) -> list[Json]:
+    return [*document.get("checks", ()), *([document["tamper"]] if "tamper" in document else [])]
 
 
 def _write(out: Path, document: Json) -> None:
@@ -165,7 +171,7 @@ def _show(document: Json) -> None:
     for one in document["summary"]:
         table.add_row(marks.get(one["tone"], "·"), escape(one["text"]))
     console.print(table)
-    for one in document.get("checks", ()):
+    for one in _checks(document):
         console.print(f"{'[green]passed[/]' if one['passed'] else '[red]not passed[/]'}: {escape(one['text'])}")
 
 

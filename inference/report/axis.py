@@ -8,7 +8,19 @@ STEPS_S = (
     *(1, 2, 5, 10, 15, 30),
     *(60, 120, 300, 600, 900, 1_800),
     *(3_600, 7_200, 10_800, 21_600, 43_200),
-    *(86_400, 172_800, 345_600, 604_800, 1_209_600, 2_419_200, 7_257_600, 31_536_000),
+    *(
+        86_400,
+        172_800,
+        345_600,
+        604_800,
+        1_209_600,
+        2_419_200,
+        7_257_600,
+        31_536_000,
+        63_072_000,
+        157_680_000,
+        630_720_000,
+    ),
 )
 """Distances that people read easily."""
 
@@ -50,6 +62,8 @@ def times(first: datetime, last: datetime, most: int) -> list[Tick]:
 
 def label(moment: datetime, step_s: int) -> str:
     """A time as short as the distance between ticks allows."""
+    if step_s >= 2_419_200:
+        return f"{moment:%b %Y}"
     if step_s >= 86_400:
         return f"{moment:%b} {moment.day}"
     if step_s >= 60:

@@ -5,6 +5,7 @@ Limits are computed, not claimed: from what it was trained on, and from what it 
 Source: Mitchell et al. 2019, Model cards for model reporting.
 """
 
+import asyncio
 import inspect
 import json
 import math
@@ -15,6 +16,7 @@ from typing import Any
 import fsspec
 
 import inference.models
+from inference.artifact import read_metadata
 from inference.model import Model
 from inference.report.activity import Activity
 from inference.report.figures import Figures
@@ -25,11 +27,12 @@ from inference.report.scope import Scope, as_fields
 from inference.report.story import answers_fields, deployment_fields, serving_fields, version_fields
 from inference.report.versions import Version
 from inference.report.wording import count, percent, places, when
+from inference.store import ArtifactStore
 from infra.discover import discover
 from infra.kafka.records import Decoder
 from infra.kafka.replay import Report
 from infra.settings import Settings
-from schemas.errors import NotFound, Unavailable
+from schemas.errors import Incompatible, NotFound, Unavailable
 
 HEAD_SHARE = 0.1
 """The most popular items, of which the share in answers is told."""
@@ -72,7 +75,8 @@ async def card(
     activity = await reading.activity({model: found.run.ranges}, people=True)
     letters = await reading.letters()
     material = Material(scope, rollouts, registry, people, catalogue, answers, activity, letters)
-    return document(material, found, manifest_of(settings, found.dataset_sha256))
+    params = await asyncio.to_thread(params_of, settings, found.artifact_sha256)
+    return document(material, found, manifest_of(settings, found), params)
 
 
 def unknown_version(model: str, version: int, known: list[int], models: list[str]) -> NotFound:
@@ -83,12 +87,17 @@ def unknown_version(model: str, version: int, known: list[int], models: list[str
     return NotFound(f"{model} has no version {version}: {there}", code="unknown_version")
 
 
-def manifest_of(settings: Settings, dataset_sha256: str) -> Json | None:
-    """What the stored dataset says of itself; None when it is not stored any more.
+def manifest_of(settings: Settings, version: Version) -> Json | None:
+    """What its dataset says of itself: on the log, or for older runs beside the stored rows; None when neither has it.
 
     Raises:
         Unavailable: the store cannot be read.
     """
+    built = version.run.dataset
+    if built is not None and built.manifest:
+        told: Json = json.loads(built.manifest)
+        return told
+    dataset_sha256 = version.dataset_sha256
     url = f"{settings.artifact_url.rstrip('/')}/datasets/{dataset_sha256}/manifest.json"
     fs, path = fsspec.core.url_to_fs(url)
     try:
@@ -100,7 +109,19 @@ def manifest_of(settings: Settings, dataset_sha256: str) -> Json | None:
     return found
 
 
-def document(material: Material, version: Version, manifest: Json | None) -> Json:
+def params_of(settings: Settings, artifact_sha256: str) -> Json | None:
+    """Every hyper-parameter as the artifact itself has it; None when it is not in the store, or was changed there.
+
+    Raises:
+        Unavailable: the store cannot be read.
+    """
+    try:
+        return dict(read_metadata(ArtifactStore(settings).get(artifact_sha256)).params)
+    except (NotFound, Incompatible):
+        return None
+
+
+def document(material: Material, version: Version, manifest: Json | None, params: Json | None) -> Json:
     """What was gathered, as a card."""
     scope, model = material.scope, version.model
     servings = [one for one in material.rollouts.servings(model) if one.version == version.version]
@@ -119,7 +140,7 @@ def document(material: Material, version: Version, manifest: Json | None) -> Jso
         "summary": _summary(material, version, about, limits),
         "intended_use": INTENDED,
         "not_intended_use": NOT_INTENDED,
-        "algorithm": {"name": version.algorithm, "text": _plain(version.algorithm), "params": _params(version)},
+        "algorithm": {"name": version.algorithm, "text": _plain(version.algorithm), "params": _params(version, params)},
         "version": about,
         "training": _training(material.activity, version, manifest),
         "limits": limits,
@@ -141,9 +162,9 @@ def _plain(algorithm: str) -> str:
     return " ".join((text or "An algorithm that this installation does not have any more.").split("\n\n")[0].split())
 
 
-def _params(version: Version) -> Json:
-    """Hyper-parameters as asked for; those not named took their defaults, which the artifact's metadata keep."""
-    return {"k": version.run.k, **dict(sorted(version.run.params.items()))}
+def _params(version: Version, params: Json | None) -> Json:
+    """Hyper-parameters as the artifact has them; as they were asked for when it is gone."""
+    return {"k": version.run.k, **dict(sorted((params or version.run.params).items()))}
 
 
 def _training(activity: Activity, version: Version, manifest: Json | None) -> Json:

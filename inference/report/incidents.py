@@ -12,9 +12,10 @@ Json = dict[str, Any]
 
 def incidents(material: Material, stories: list[Json], numbered: list[Numbered]) -> list[Json]:
     """Everything that somebody should have noticed."""
+    models = {story["model"] for story in stories}
     found = [
-        *_deployments(material),
-        *_runs(material, {story["model"] for story in stories}),
+        *_deployments(material, models),
+        *_runs(material, models),
         *(_burst(story["model"], burst, material) for story in stories for burst in story["bursts"]),
         *_letters(material),
         *_gaps(material, numbered),
@@ -23,11 +24,11 @@ def incidents(material: Material, stories: list[Json], numbered: list[Numbered])
     return sorted(found, key=lambda one: (one["at"] or "", one["kind"], one["text"]))
 
 
-def _deployments(material: Material) -> Iterator[Json]:
+def _deployments(material: Material, models: set[str]) -> Iterator[Json]:
     since = material.scope.since
     for one in material.rollouts.deployments.values():
         steps = [step for step in one.steps if step.name in ("aborted", "rolled_back")]
-        if steps and (since is None or steps[-1].at >= since):
+        if steps and one.model in models and (since is None or steps[-1].at >= since):
             done = "taken back" if steps[-1].name == "rolled_back" else "given up, and is still to be taken back"
             why = f": {steps[0].reason}" if steps[0].reason else ""
             text = f"The deployment of version {one.version} of {one.model} was {done}{why}"

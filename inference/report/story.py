@@ -145,14 +145,27 @@ def run_fields(run: Run) -> Json:
         "algorithm": run.algorithm,
         "params": dict(sorted(run.params.items())),
         "k": run.k,
-        "state": run.events[-1].name,
+        "state": run.state,
         "reason": run.reason,
         "ranges": ranges_fields(run.ranges),
         "dataset_sha256": done.dataset_sha256 if done else None,
         "rows": done.dataset_rows if done else None,
         "duplicates": done.duplicates if done else None,
         "duration_s": round(done.duration_s, 3) if done else None,
+        "resources": _resources(run),
         "events": [event_fields(event) for event in run.events],
+    }
+
+
+def _resources(run: Run) -> Json | None:
+    if run.used is None:
+        return None
+    return {
+        "worker": run.used.worker,
+        "cpu_s": round(run.used.cpu_s, 3),
+        "peak_memory_bytes": run.used.peak_memory_bytes,
+        "bytes_read": run.used.bytes_read,
+        "gpu": run.used.gpu,
     }
 
 

@@ -11,11 +11,27 @@ from schemas.models import (
     ModelRegistered,
     ModelRetired,
     OffsetRange,
+    TrainingCancelled,
     TrainingCompleted,
+    TrainingDatasetBuilt,
     TrainingFailed,
+    TrainingProgressed,
+    TrainingQueued,
     TrainingRequested,
+    TrainingResourcesUsed,
+    TrainingRetried,
     TrainingStarted,
 )
+
+STATES: Mapping[type, str] = {
+    TrainingRequested: "requested",
+    TrainingStarted: "running",
+    TrainingCompleted: "completed",
+    TrainingFailed: "failed",
+    TrainingCancelled: "cancelled",
+    TrainingRetried: "requested",
+}
+"""Where a run stands after an event; others do not change it."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +54,13 @@ class Run:
     """A training run.
 
     Attributes:
+        state: where it stands: requested, running, completed, failed or cancelled.
         ranges: the part of the log that it read; empty before it has started.
         events: what happened to it, in the order of the log.
         completed: what it ended with; None when it did not.
-        reason: why it failed.
+        dataset: what it says of its data; None for runs of before that was recorded.
+        used: what it took to compute; None where that is not recorded.
+        reason: why it failed or was cancelled.
     """
 
     run_id: str
@@ -49,9 +68,12 @@ class Run:
     algorithm: str
     params: Mapping[str, str]
     k: int
+    state: str = "requested"
     ranges: tuple[OffsetRange, ...] = ()
     events: tuple[Event, ...] = ()
     completed: TrainingCompleted | None = None
+    dataset: TrainingDatasetBuilt | None = None
+    used: TrainingResourcesUsed | None = None
     reason: str = ""
 
 
@@ -83,27 +105,25 @@ class Registry:
     versions: dict[tuple[str, int], Version] = field(default_factory=dict)
 
     def hear(self, one: Recorded) -> None:
-        """The next event of the topic; events of other kinds are kept with their run, by name alone."""
+        """The next event of the topic; of a kind that nobody knows here, it is kept with its run by name."""
         event: Any = one.event
         if contracts()[event.AVRO].is_outcome:
             return
         match event:
+            case TrainingProgressed() | TrainingQueued():
+                return  # how far a run had come at a moment says nothing afterwards
             case TrainingRequested():
-                run = Run(event.run_id, event.model, event.algorithm, dict(event.params), event.k, tuple(event.ranges))
+                run = Run(
+                    event.run_id, event.model, event.algorithm, dict(event.params), event.k, ranges=tuple(event.ranges)
+                )
                 self._keep(run, one)
-            case TrainingStarted():
-                self._keep(replace(self.run_of(event), ranges=tuple(event.ranges)), one)
-            case TrainingCompleted():
-                self._keep(replace(self.run_of(event), completed=event), one)
-            case TrainingFailed():
-                self._keep(replace(self.run_of(event), reason=event.reason), one)
             case ModelRegistered():
                 self._register(event, one)
             case ModelRetired():
                 key = (event.model, event.version)
                 self.versions[key] = replace(self.versions[key], retired=_event(one, event.reason))
             case _ if hasattr(event, "run_id"):
-                self._keep(self.run_of(event), one)
+                self._keep(_after(self.run_of(event), event), one)
 
     def run_of(self, event: Any) -> Run:
         """The run that an event speaks of."""
@@ -119,7 +139,8 @@ class Registry:
 
     def _keep(self, run: Run, one: Recorded) -> None:
         event = _event(one, getattr(one.event, "reason", ""))
-        self.runs[run.model, run.run_id] = replace(run, events=(*run.events, event))
+        state = STATES.get(type(one.event), run.state)
+        self.runs[run.model, run.run_id] = replace(run, state=state, events=(*run.events, event))
 
     def _register(self, event: ModelRegistered, one: Recorded) -> None:
         self.versions[event.model, event.version] = Version(
@@ -132,6 +153,22 @@ class Registry:
             _event(one, ""),
             self.run_of(event),
         )
+
+
+def _after(run: Run, event: Any) -> Run:
+    match event:
+        case TrainingStarted() | TrainingRetried():
+            return replace(run, ranges=tuple(event.ranges))
+        case TrainingDatasetBuilt():
+            return replace(run, dataset=event)
+        case TrainingResourcesUsed():
+            return replace(run, used=event)
+        case TrainingCompleted():
+            return replace(run, completed=event)
+        case TrainingFailed() | TrainingCancelled():
+            return replace(run, reason=event.reason)
+        case _:
+            return run
 
 
 def _event(one: Recorded, reason: str) -> Event:
