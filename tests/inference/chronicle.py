@@ -76,7 +76,9 @@ class Chronicle:
         partition = partition_of(key, self.settings.kafka.partitions)
         offset = self._ends[topic, partition]
         self._ends[topic, partition] += 1
-        place = {"expected_offset": offset, "command_offset": offset} if TOPICS[topic].is_decided else {}
+        place: dict[str, Any] = (
+            {"expected_offset": offset, "command_offset": offset} if TOPICS[topic].is_decided else {}
+        )
         id = UUID(int=self._ids.getrandbits(128), version=4)
         meta = Meta(id=id, type=event.AVRO, source="test", subject=key, time=at, actor=actor, **place)
         assert self._producer is not None
@@ -155,7 +157,7 @@ class Chronicle:
         """A deployment that goes all the way."""
         id, artifact = f"d-{version}", f"{version:x}a" * 32
         same: dict[str, Any] = {"model": model, "deployment_id": id}
-        sha = {"version": version, "artifact_sha256": artifact}
+        sha: dict[str, Any] = {"version": version, "artifact_sha256": artifact}
         steps: list[Any] = [
             DeploymentRequested(**same, **sha, rollback_to=previous, requested_by=by),
             DeploymentValidated(**same, evidence={"golden": "12 of 12 identical", "registered": f"version {version}"}),
