@@ -37,6 +37,16 @@ META = ("_topic", "_partition", "_offset", "_key", "_timestamp", "_schema_id", *
 `_timestamp` is the broker's or producer's, UTC; `_schema_id` is the writer's.
 """
 
+META_SCHEMA: Mapping[str, pl.DataType] = {
+    "_topic": pl.String(),
+    "_partition": pl.Int32(),
+    "_offset": pl.Int64(),
+    "_key": pl.String(),
+    "_timestamp": pl.Datetime("ms", "UTC"),
+    "_schema_id": pl.Int64(),
+    **{name: pl.Datetime("us", "UTC") if name == "_time" else pl.String() for name in META_HEADERS.values()},
+}
+
 SENTINEL = b"\xffend!"
 
 
@@ -178,6 +188,11 @@ def table_of(name: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     schema = read(contracts()[name].schema, 0, b"").schema
     columns = {column: [_as_list(row[column]) for row in rows] for column in schema} if rows else {}
     return pl.DataFrame(columns, schema=schema)
+
+
+def schema_of(name: str) -> dict[str, pl.DataType]:
+    """Columns of the tables of a type, `META` first."""
+    return {**META_SCHEMA, **table_of(name, ()).schema}
 
 
 def _as_list(value: Any) -> Any:

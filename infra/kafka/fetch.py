@@ -1,7 +1,7 @@
 """Record batches as the brokers keep them, asked for directly: the way of a replay, which needs no consumer group."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +63,9 @@ async def open_client(settings: Settings, topics: Sequence[str]) -> AsyncIterato
         await client.close()
 
 
-async def fetch(client: AIOKafkaClient, settings: Settings, parts: Sequence[OffsetRange]) -> AsyncIterator[Fetched]:
+async def fetch(
+    client: AIOKafkaClient, settings: Settings, parts: Sequence[OffsetRange]
+) -> AsyncGenerator[Fetched, None]:
     """The blocks of these ranges one after another; the next answer is on its way while one is worked on.
 
     Raises:

@@ -1,7 +1,7 @@
 """Exact parts of the log: what there is, and whether a range lies in it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -57,6 +57,16 @@ def ordered_ranges(ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
         if (one.topic, one.partition) == (other.topic, other.partition) and other.first < one.end:
             raise Invalid(f"{name_of(one)} and {name_of(other)} overlap: join them", code="bad_range")
     return ordered
+
+
+def sliced(ranges: Iterable[OffsetRange], size: int) -> Iterator[OffsetRange]:
+    """The same ranges in parts of at most `size` offsets, cut at multiples of it, so that all cut alike."""
+    for part in ranges:
+        first = part.first
+        while first < part.end:
+            end = min(first - first % size + size, part.end)
+            yield OffsetRange(topic=part.topic, partition=part.partition, first=first, end=end)
+            first = end
 
 
 async def ranges_now(settings: Settings, topics: Iterable[str]) -> list[OffsetRange]:

@@ -56,11 +56,12 @@ async def _registered(registry: RegistryClient, wanted: Sequence[tuple[str, Cont
 
 def subjects(settings: Settings, contract: Contract) -> Iterator[str]:
     """Subjects of a contract: topic and record name, once for each topic that it may stand on."""
-    for topic in _topics(contract):
+    for topic in topics_of(contract):
         yield f"{physical(settings, topic)}-{contract.full_name}"
 
 
-def _topics(contract: Contract) -> tuple[str, ...]:
+def topics_of(contract: Contract) -> tuple[str, ...]:
+    """Topics that records of a contract may stand on, without prefix."""
     if contract.is_outcome or contract.topic is None:
         return DECIDED
     return (contract.topic + COMMANDS_SUFFIX,) if contract.kind == "command" else (contract.topic,)
