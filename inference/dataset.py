@@ -6,102 +6,113 @@ the stated offsets. One thing is stronger: whoever has been erased by now is lef
 dataset of before an erasure cannot be made again.
 """
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+import asyncio
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from inference.catalogue import items_of
 from inference.content import ContentHash
+from inference.context import read_context
+from inference.feature import Feature, named
+from inference.filters import NO_FILTERS, Filters
 from inference.inputs import SILENT_KINDS
 from inference.interactions import Interactions
+from inference.manifest import COLUMNS, FeatureContent, Known, Manifest
+from inference.people import PROFILES, Erasures, erasures, withdrawn
+from inference.pointintime import RULE, Joined, join
+from inference.sieve import Sieve
 from infra.kafka.ranges import ordered_ranges, ranges_now
 from infra.kafka.records import Decoder
-from infra.kafka.replay import Report, replay
+from infra.kafka.replay import WORKERS, Report, replay
+from infra.kafka.topics import stamped_by
 from infra.settings import Settings
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
-from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
 
-INTERACTIONS, PROFILES = "interactions", "profiles"
+__all__ = ["COLUMNS", "INTERACTIONS", "PROFILES", "Asked", "Dataset", "Manifest", "build", "fixed_ranges"]
 
-COLUMNS: Mapping[str, pl.DataType | type[pl.DataType]] = {
-    "_topic": pl.String,
-    "_partition": pl.Int32,
-    "_offset": pl.Int64,
-    "_id": pl.String,
-    "user_id": pl.String,
-    "item_id": pl.String,
-    "kind": pl.String,
-    "value": pl.Float64,
-    "occurred_at": pl.Datetime("us", "UTC"),
-    "decision_id": pl.String,
-}
-"""What a row is, and what is hashed."""
-
-FORMAT = 2
-"""1 knew of no erasures."""
+INTERACTIONS, CATALOG = "interactions", "catalog"
+TOPICS = (INTERACTIONS, PROFILES, CATALOG)
+PRODUCER_LAG_MS = 5_000
+"""How far the clocks of producers may be apart, where they and not the broker stamp the records."""
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """All that is needed to build the same dataset again, and to see that it is the same.
+class Asked:
+    """What somebody wants of the ranges; the default is all there is, without features.
 
     Attributes:
-        ranges: parts of `interactions` and `profiles`, in log order.
-        silent_kinds: kinds of interaction left out.
-        schema_ids: of the writers, as the registry has them.
-        rows: interactions in the dataset.
-        duplicates: interactions left out because their id had come before from the same user.
-        silent: interactions left out for their kind.
-        withdrawn_users: users with no consent to training at the end of the profiles' ranges.
-        withdrawn: interactions left out because of them.
-        erasures: the part of `profiles` that was looked through for erasures: all there was.
-        erased_users: users who have been erased.
-        erased: interactions left out because of them.
-        erased_since: how many of these would have been there before: their users were erased after the profiles'
-            ranges end.
-        sha256: over the content, see `inference.content`.
-        format: of this manifest.
+        features: names of declarations in `inference/features`.
+        lag_ms: how much later than written an event of another partition counts as known; None for 0 where the broker
+            stamps the records, and `PRODUCER_LAG_MS` where their producers do.
+        context: what the features fold; None for everything up to the end of the ranges.
+        silent: kinds left out.
+        workers: parts of the log read at once; without effect on what comes out.
     """
 
-    ranges: tuple[OffsetRange, ...]
-    silent_kinds: tuple[str, ...]
-    schema_ids: tuple[int, ...]
-    rows: int
-    duplicates: int
-    silent: int
-    withdrawn_users: int
-    withdrawn: int
-    erasures: tuple[OffsetRange, ...]
-    erased_users: int
-    erased: int
-    erased_since: int
-    sha256: str
-    format: int = FORMAT
+    filters: Filters = NO_FILTERS
+    features: tuple[str, ...] = ()
+    lag_ms: int | None = None
+    context: tuple[OffsetRange, ...] | None = None
+    silent: Collection[str] = SILENT_KINDS
+    workers: int = WORKERS
 
-    def as_json(self) -> str:
-        """For people and other programs."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+    @classmethod
+    def again(cls, manifest: Manifest, workers: int = WORKERS) -> "Asked":
+        """What was asked for when this manifest was written.
+
+        Raises:
+            Invalid: a feature has gone, or is declared otherwise now.
+        """
+        declared = {one.name: one.version for one in named([one.name for one in manifest.features])}
+        for one in manifest.features:
+            if declared[one.name] != one.version:
+                raise Invalid(
+                    f"feature {one.name} is at version {declared[one.name]} now and was at {one.version}: the rows can "
+                    "still be verified without features, the feature with the code of then",
+                    code="other_feature",
+                )
+        known = manifest.known
+        return cls(
+            filters=manifest.filters,
+            features=tuple(declared),
+            lag_ms=known.lag_ms if known else None,
+            context=known.ranges if known else None,
+            silent=manifest.silent_kinds,
+            workers=workers,
+        )
+
+
+ALL = Asked()
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A manifest and its rows, with the columns of `COLUMNS`."""
+    """A manifest and its rows, with the columns of `COLUMNS`, and row for row those of the features."""
 
     manifest: Manifest
     rows: pl.DataFrame
+    features: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        """Rows and features side by side."""
+        return pl.concat([self.rows, self.features], how="horizontal") if self.features.width else self.rows
 
     @cached_property
     def interactions(self) -> Interactions:
         """As models are fitted on them; every row weighs the same."""
         users, items = self.rows["user_id"], self.rows["item_id"]
         return Interactions(
-            user=_places(users),
-            item=_places(items),
+            user=_numbers(users),
+            item=_numbers(items),
             weight=pl.repeat(1.0, len(self.rows), dtype=pl.Float32, eager=True).to_numpy(),
             occurred_at=self.rows["occurred_at"].to_physical().to_numpy(),
             users=tuple(users.unique().sort()),
@@ -109,158 +120,125 @@ class Dataset:
         )
 
 
-def _places(names: pl.Series) -> Any:
+def _numbers(names: pl.Series) -> Any:
     """Index of each name in the sorted vocabulary."""
     return (names.rank("dense") - 1).cast(pl.Int32).to_numpy()
 
 
-async def fixed_ranges(settings: Settings, asked: Sequence[OffsetRange]) -> tuple[OffsetRange, ...]:
-    """What a run reads: what was asked for, and where nothing was asked of a topic all there is now.
+async def fixed_ranges(
+    settings: Settings, asked: Sequence[OffsetRange], topics: Collection[str] = (INTERACTIONS, PROFILES)
+) -> tuple[OffsetRange, ...]:
+    """What a run reads: what was asked for, and where nothing was asked of one of `topics` all there is now.
 
     Raises:
         Invalid: a range is of another topic, or makes no sense.
         Unavailable: the brokers do not answer.
     """
     named = {part.topic for part in asked}
-    if others := named - {INTERACTIONS, PROFILES}:
-        raise Invalid(f"a dataset is made of interactions and profiles, not of {', '.join(sorted(others))}")
-    missing = {INTERACTIONS, PROFILES} - named
+    if others := named - set(TOPICS):
+        raise Invalid(f"a dataset is made of {', '.join(TOPICS)}, not of {', '.join(sorted(others))}")
+    missing = set(topics) - named
     return tuple(ordered_ranges([*asked, *(await ranges_now(settings, missing) if missing else ())]))
 
 
 async def build(
-    settings: Settings, decoder: Decoder, ranges: Iterable[OffsetRange], report: Report | None = None
+    settings: Settings,
+    decoder: Decoder,
+    ranges: Iterable[OffsetRange],
+    report: Report | None = None,
+    asked: Asked = ALL,
 ) -> Dataset:
     """Replay these ranges into a dataset.
 
     Raises:
-        Invalid: a range is not within the log, or profiles do not begin at its start.
+        Invalid: a range is not within the log, profiles do not begin at its start, or there is no such feature.
         Incompatible: an event cannot be read.
         Unavailable: brokers or registry do not answer.
     """
     ordered = ordered_ranges(ranges)
+    if asked.filters.categories:
+        ordered = [*await fixed_ranges(settings, ordered, {CATALOG})]
     profiles = [part for part in ordered if part.topic == PROFILES]
     if any(part.first for part in profiles):
         raise Invalid("consent is a fold from the first event: the ranges of profiles must begin at offset 0")
-    sieve = Sieve(await _withdrawn(settings, decoder, profiles), await _erasures(settings, decoder, profiles))
+    features = named(asked.features)
+    refusing = await withdrawn(settings, decoder, profiles)
+    gone = await erasures(settings, decoder, profiles)
+    dataset = await _rows(settings, decoder, ordered, report, asked, refusing, gone)
+    if not features:
+        return dataset
+    return await _with_features(settings, decoder, dataset, features, asked, refusing | gone.users)
+
+
+async def _rows(
+    settings: Settings,
+    decoder: Decoder,
+    ordered: Sequence[OffsetRange],
+    report: Report | None,
+    asked: Asked,
+    refusing: set[str],
+    gone: Erasures,
+) -> Dataset:
+    catalogue = [part for part in ordered if part.topic == CATALOG]
+    of_categories = await items_of(settings, decoder, catalogue, asked.filters.categories)
+    sieve = Sieve(refusing, gone, filters=asked.filters, of_categories=of_categories, silent=asked.silent)
     wanted = [part for part in ordered if part.topic == INTERACTIONS]
-    async for tables in replay(settings, decoder, wanted, types={InteractionRecorded.AVRO}, report=report):
+    types = {InteractionRecorded.AVRO}
+    async for tables in replay(settings, decoder, wanted, types=types, report=report, workers=asked.workers):
         for table in tables.values():
             sieve.take(table)
-    return sieve.dataset(ordered)
+    return await asyncio.to_thread(finished, sieve, ordered, settings.tenant)
 
 
-async def _withdrawn(settings: Settings, decoder: Decoder, ranges: Sequence[OffsetRange]) -> set[str]:
-    """Users whose last word on training, in these ranges, was no."""
-    last: dict[str, bool] = {}
-    said: list[pl.DataFrame] = []
-    async for tables in replay(settings, decoder, ranges, types={ConsentGiven.AVRO, ConsentWithdrawn.AVRO}):
-        for name, table in tables.items():
-            words = table.filter(pl.col("purpose") == "training")
-            said.append(words.select("_partition", "_offset", "user_id", given=pl.lit(name == ConsentGiven.AVRO)))
-    if said:
-        ordered = pl.concat(said).sort("_partition", "_offset")
-        last = dict(zip(ordered["user_id"], ordered["given"], strict=True))
-    return {user for user, given in last.items() if not given}
+def finished(sieve: Sieve, ranges: Sequence[OffsetRange], tenant: str) -> Dataset:
+    """What a sieve let through, as a dataset of these ranges."""
+    rows, thinned = sieve.rows()
+    return Dataset(sieve.manifest(ranges, rows, thinned, tenant), rows)
 
 
-@dataclass(frozen=True)
-class Erasures:
-    """Who has been erased by now.
-
-    Attributes:
-        ranges: the part of `profiles` that says so.
-        users: everybody.
-        since: those whose erasure the dataset's own ranges do not hold.
-    """
-
-    ranges: tuple[OffsetRange, ...] = ()
-    users: frozenset[str] = frozenset()
-    since: frozenset[str] = frozenset()
-
-
-NO_ERASURES = Erasures()
-
-
-async def _erasures(settings: Settings, decoder: Decoder, profiles: Sequence[OffsetRange]) -> Erasures:
-    ranges = tuple(ordered_ranges(await ranges_now(settings, {PROFILES})))
-    ends = {part.partition: part.end for part in profiles}
-    users: set[str] = set()
-    since: set[str] = set()
-    async for tables in replay(settings, decoder, ranges, types={UserErased.AVRO}):
-        for table in tables.values():
-            for user_id, partition, offset in table.select("user_id", "_partition", "_offset").iter_rows():
-                users.add(user_id)
-                if offset >= ends.get(partition, 0):
-                    since.add(user_id)
-    return Erasures(ranges, frozenset(users), frozenset(since))
-
-
-class Sieve:
-    """Lets through what belongs into a dataset, and counts the rest.
-
-    Args:
-        withdrawn: users who are left out.
-        erasures: users who are left out as well.
-    """
-
-    def __init__(self, withdrawn: Collection[str], erasures: Erasures = NO_ERASURES) -> None:
-        self._withdrawn = sorted(set(withdrawn) - erasures.users)
-        self._erasures = erasures
-        self._gone, self._gone_since = sorted(erasures.users), sorted(erasures.since)
-        self._erased = self._erased_since = 0
-        self._seen: set[tuple[str, str]] = set()
-        self._schema_ids: set[int] = set()
-        self._kept: list[pl.DataFrame] = []
-        self._hash = ContentHash(COLUMNS)
-        self._duplicates = self._silent = self._refused = 0
-
-    def take(self, table: pl.DataFrame) -> None:
-        """The next interactions in log order."""
-        self._schema_ids |= set(table["_schema_id"].unique())
-        first = table.filter(self._first(table["_id"], table["user_id"]))
-        self._duplicates += len(table) - len(first)
-        spoken = first.filter(~pl.col("kind").is_in(sorted(SILENT_KINDS)))
-        self._silent += len(first) - len(spoken)
-        there = spoken.filter(~pl.col("user_id").is_in(self._gone))
-        self._erased += len(spoken) - len(there)
-        self._erased_since += len(spoken.filter(pl.col("user_id").is_in(self._gone_since)))
-        allowed = there.filter(~pl.col("user_id").is_in(self._withdrawn))
-        self._refused += len(there) - len(allowed)
-        rows = allowed.select(pl.col(name).cast(kind) for name, kind in COLUMNS.items())
-        self._hash.update(rows)
-        self._kept.append(rows)
-
-    def dataset(self, ranges: Sequence[OffsetRange]) -> Dataset:
-        """All that was let through."""
-        manifest = Manifest(
-            ranges=tuple(ranges),
-            silent_kinds=tuple(sorted(SILENT_KINDS)),
-            schema_ids=tuple(sorted(self._schema_ids)),
-            rows=self._hash.rows,
-            duplicates=self._duplicates,
-            silent=self._silent,
-            withdrawn_users=len(self._withdrawn),
-            withdrawn=self._refused,
-            erasures=self._erasures.ranges,
-            erased_users=len(self._gone),
-            erased=self._erased,
-            erased_since=self._erased_since,
-            sha256=self._hash.hexdigest(),
+async def _with_features(
+    settings: Settings,
+    decoder: Decoder,
+    dataset: Dataset,
+    features: Sequence[Feature],
+    asked: Asked,
+    unused: Collection[str],
+) -> Dataset:
+    ranges = asked.context or await context_ranges(settings, dataset.manifest.ranges)
+    stamps = await stamped_by(settings, TOPICS)
+    lag_ms = asked.lag_ms
+    if lag_ms is None:
+        lag_ms = 0 if set(stamps.values()) == {"broker"} else PRODUCER_LAG_MS
+    with tempfile.TemporaryDirectory(prefix="retrace-features-") as folder:
+        context = await read_context(
+            settings, decoder, ranges, Path(folder), unused=unused, silent=asked.silent, workers=asked.workers
         )
-        rows = pl.concat(self._kept) if self._kept else pl.DataFrame(schema=dict(COLUMNS))
-        return Dataset(manifest, rows.rechunk())
+        joined = await asyncio.to_thread(join, dataset.rows, context, features, lag_ms)
+    known = Known(RULE, lag_ms, tuple(ranges), stamps, joined.late)
+    return _featured(dataset, features, joined, known)
 
-    def _first(self, ids: pl.Series, users: pl.Series) -> pl.Series:
-        """Whether each id comes for the first time from its user. Ids of our own making (UUIDv7) cannot come twice."""
-        chosen = ids.str.slice(14, 1) == "5"
-        if not chosen.any():
-            return pl.repeat(True, len(ids), eager=True)
-        rows = zip(chosen, zip(ids, users, strict=True), strict=True)
-        return pl.Series([not own or self._is_new(one) for own, one in rows], dtype=pl.Boolean)
 
-    def _is_new(self, one: tuple[str, str]) -> bool:
-        if one in self._seen:
-            return False
-        self._seen.add(one)
-        return True
+async def context_ranges(settings: Settings, ranges: Sequence[OffsetRange]) -> tuple[OffsetRange, ...]:
+    """What features fold: of interactions all up to the end of the ranges, of the catalogue all there is.
+
+    Raises:
+        Unavailable: the brokers do not answer.
+    """
+    ends = {(part.topic, part.partition): part.end for part in ranges if part.topic == INTERACTIONS}
+    whole = await ranges_now(settings, {INTERACTIONS})
+    known = [replace(part, end=ends.get((part.topic, part.partition), part.end)) for part in whole]
+    others = [part for part in ranges if part.topic != INTERACTIONS]
+    return await fixed_ranges(settings, [*known, *others], TOPICS)
+
+
+def _featured(dataset: Dataset, features: Sequence[Feature], joined: Joined, known: Known) -> Dataset:
+    contents = tuple(_content(feature, joined.columns[feature.name]) for feature in features)
+    manifest = replace(dataset.manifest, features=contents, known=known)
+    return Dataset(manifest, dataset.rows, pl.concat(joined.columns.values(), how="horizontal"))
+
+
+def _content(feature: Feature, columns: pl.DataFrame) -> FeatureContent:
+    content = ContentHash(feature.columns)
+    content.update(columns)
+    kinds = {name: str(kind) for name, kind in columns.schema.items()}
+    return FeatureContent(feature.name, feature.version, kinds, content.hexdigest())

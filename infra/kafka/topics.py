@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, for_code
 
 from infra.kafka.connect import aiokafka_options
@@ -11,6 +12,7 @@ from infra.settings import Settings
 from schemas.errors import Unavailable
 from schemas.topics import TOPICS, Topic
 
+STAMPS = "message.timestamp.type"
 KEEP_FOR_EVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
 
 
@@ -50,6 +52,30 @@ async def create_topics(settings: Settings, topics: Iterable[Topic] = tuple(TOPI
         raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault}") from fault
     finally:
         await admin.close()
+
+
+async def stamped_by(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
+    """Who stamps the records of each of these topics, as they are set up now: `broker` or `producer`.
+
+    Raises:
+        Unavailable: the brokers do not answer.
+    """
+    names = {physical(settings, topic): topic for topic in topics}
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {STAMPS: ""}) for name in names]
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings.kafka))
+    try:
+        await admin.start()
+        answers = await admin.describe_configs(asked)
+    except (KafkaError, OSError) as fault:
+        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault}") from fault
+    finally:
+        await admin.close()
+    return {names[name]: _who(entries) for answer in answers for *_, name, entries in answer.resources}
+
+
+def _who(entries: Iterable[Sequence[Any]]) -> str:
+    values = {name: value for name, value, *_ in entries}
+    return "broker" if values.get(STAMPS) == "LogAppendTime" else "producer"
 
 
 def _settled(answers: Iterable[Sequence[Any]]) -> None:

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from uuid6 import uuid7
 
 from inference.content import ContentHash
-from inference.dataset import COLUMNS, Dataset, Sieve, build, fixed_ranges
+from inference.dataset import Dataset, build, finished, fixed_ranges
 from inference.interactions import Interactions
+from inference.manifest import COLUMNS
+from inference.sieve import Sieve
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder
@@ -43,7 +45,7 @@ def sieved(tables: Sequence[pl.DataFrame], withdrawn: Sequence[str] = ()) -> Dat
     sieve = Sieve(withdrawn)
     for one in tables:
         sieve.take(one)
-    return sieve.dataset([])
+    return finished(sieve, [], "default")
 
 
 rows = st.lists(
