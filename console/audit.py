@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,16 +13,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from inference.whereabouts import find
 from infra.audit import keys as notary_keys
+from infra.audit import verifier
 from infra.audit.chain import heads_of
 from infra.audit.comparison import PartitionReport
 from infra.audit.keys import PublicKeys
 from infra.audit.ledger import open_ledger
+from infra.audit.proof import Proof
+from infra.audit.proof import prove as made
 from infra.audit.verify import Report, Wanted
 from infra.audit.verify import verify as verified
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
-from schemas.errors import Invalid
+from schemas.errors import Invalid, Rejected
 from schemas.models import OffsetRange
 
 app = typer.Typer(no_args_is_help=True, help="Show that the log is whole, and that nothing was changed.")
@@ -76,6 +81,53 @@ async def _verified(settings: Settings, keys: PublicKeys | None, wanted: Wanted)
 def _told(part: PartitionReport) -> None:
     if part.checkpoints or part.findings:
         progress.print(f"{part.log}: {part.checkpoints} checkpoints, {part.records:,} records read")
+
+
+@app.command()
+def prove(decision: Annotated[str, typer.Argument(help="id of the decision, as the answer gave it")]) -> None:
+    """Print a proof that a decision stands on the log, for somebody who has nothing but the public key."""
+    typer.echo(json.dumps(asyncio.run(_proven(Settings(), decision)), indent=1))
+
+
+async def _proven(settings: Settings, decision_id: str) -> Proof:
+    decoder = await open_decoder(settings)
+    position = await find(settings, decoder, decision_id)
+    return await made(settings, decoder, notary_keys.public_keys(settings), decision_id, position)
+
+
+@app.command()
+def check(
+    proof: Annotated[Path, typer.Argument(help="what `retrace audit prove` printed; - for standard input")],
+    key: Annotated[Path, typer.Option("--key", help="the notary's public key, PEM")],
+) -> None:
+    """Check a proof with the public key alone; exit status 0 only when all of it holds.
+
+    infra/audit/verifier.py does the same by itself: copy that file to whoever should not need to trust this command.
+    """
+    text = sys.stdin.read() if str(proof) == "-" else _text(proof)
+    typer.echo(json.dumps(checked(text, _text(key)), indent=2))
+
+
+def checked(proof: str, pem: str) -> dict[str, Any]:
+    """What a proof shows.
+
+    Raises:
+        Rejected: it does not hold.
+    """
+    try:
+        return verifier.check(json.loads(proof), pem)
+    except Exception as fault:
+        why = str(fault) if isinstance(fault, ValueError) else f"it is cut short or malformed ({fault!r})"
+        raise Rejected(
+            f"REFUSED: {why}; get the proof and the public key again from where they were made", code="refused"
+        ) from fault
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise Invalid(f"{path} cannot be read: {fault}", code="unreadable") from fault
 
 
 @app.command()

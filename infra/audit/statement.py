@@ -27,7 +27,7 @@ def statement(checkpoint: LogCheckpointed) -> bytes:
         checkpoint.records,
         checkpoint.root,
         checkpoint.leaves_sha256,
-        checkpoint.previous or "-",
+        checkpoint.previous,
         signed_us,
         checkpoint.key_id,
     )
