@@ -1,18 +1,30 @@
 """What the workers of one test run share: its servers, and whose turn it is to hurt them."""
 
 import fcntl
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.settings import Settings
-from infra.stack.stack import Stack
+from infra.settings import Settings, child_environment
+from infra.stack.stack import Progress, Stack
 
 
 class SharedStack(Stack):
     """Servers that only a test that runs alone may hurt."""
 
     is_alone = False
+
+    def up(
+        self, names: Sequence[str] | None = None, *, servers_only: bool = False, progress: Progress | None = None
+    ) -> None:
+        """See `Stack`; by a process that ends at once, since no worker may be the parent of what another one kills."""
+        wanted = list(names or ()) or ["--servers-only"]
+        environment = child_environment(Settings(data_dir=self.data_dir))
+        command = [sys.executable, "-m", "console", "up", *wanted]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def kill(self, name: str) -> None:
         """See `Stack`."""
