@@ -21,13 +21,14 @@ progress = Console(stderr=True)
 
 def quality(
     data: Annotated[Path | None, typer.Option(help="folder or file; MovieLens-100K when left out")] = None,
+    sasrec: Annotated[bool, typer.Option("--sasrec", help="train SASRec as well; takes minutes and torch")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="rows with every number, as JSON")] = False,
 ) -> None:
     """Choose, fit and measure every model by the protocol of the data, beside published tables."""
     rows: list[dict[str, Any]] = []
     with progress.status("reading") as status:
         for one in found(data) if data is not None else [_movielens()]:
-            rows += rows_of(one, status.update)
+            rows += rows_of(one, status.update, sequence_model=sasrec)
     if as_json:
         screen.out(orjson.dumps({"rows": rows}, option=orjson.OPT_INDENT_2).decode(), highlight=False)
         return

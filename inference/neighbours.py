@@ -41,7 +41,7 @@ def strongest(pairs: "sp.coo_array[Any, Any]", neighbours: int) -> Neighbours:
     return Neighbours(items, scores)
 
 
-def without_diagonal(matrix: "sp.sparray[Any, Any]") -> "sp.csr_array[Any, Any]":
+def without_diagonal(matrix: "sp.csr_array[Any, Any]") -> "sp.csr_array[Any, Any]":
     """No item is its own neighbour."""
     pairs = matrix.tocoo()
     kept = pairs.row != pairs.col

@@ -97,10 +97,15 @@ class CoOccurrence:
         self._columns = Columns()
         self._seen: set[tuple[str, str]] = set()
         self._silent: set[int] = set()
+        self._erased: set[int] = set()
         self._tails = np.full((1024, SPAN), -1, np.int32)
         self._last = np.full(1024, NEVER, np.int64)
         self._main, self._recent = NOTHING, NOTHING
         self._changed: set[int] = set()
+
+    def __len__(self) -> int:
+        """Pairs, those that are kept apart counted twice at most."""
+        return len(self._main) + len(self._recent)
 
     @property
     def counts(self) -> Counts:
@@ -150,7 +155,7 @@ class CoOccurrence:
         """Whether a user's interactions may be counted from now on; until told otherwise they may."""
         number = self._users.number(user)
         self._make_room()
-        if training == (number not in self._silent):
+        if number in self._erased or training == (number not in self._silent):
             return
         history = self._columns.of([number])
         if training:
@@ -159,6 +164,11 @@ class CoOccurrence:
         else:
             self._add(self._speaking(history), -1)
             self._silent.add(number)
+
+    def erase(self, user: str) -> None:
+        """Count nothing of a user any more, whatever is said later."""
+        self.consent(user, training=False)
+        self._erased.add(self._users.number(user))
 
     def _is_first(self, one: Met) -> bool:
         """Whether an id comes for the first time from its user; ids of our own making (UUIDv7) cannot come again."""

@@ -8,14 +8,12 @@ learning method for session-based recommendation).
 
 from dataclasses import dataclass
 
-import numpy as np
-import scipy.sparse as sp
-
-from inference.counting.pairs import KEPT, SHIFT, counted
+from inference.counting.pairs import KEPT
+from inference.counting.rules import followers
 from inference.graph import Scoring
 from inference.interactions import Interactions
 from inference.model import Model
-from inference.neighbours import Neighbours, added_up, strongest, tables
+from inference.neighbours import Neighbours, added_up, tables
 from schemas.errors import Invalid
 
 
@@ -38,13 +36,7 @@ class CoOccurrenceParams:
 
 def fit(dataset: Interactions, params: CoOccurrenceParams) -> Neighbours:
     """The share of each item in what follows an item."""
-    rows = dataset.chronological()
-    counts = counted(dataset.user[rows], dataset.item[rows])
-    first, second = counts.keys >> SHIFT, counts.keys & ((1 << SHIFT) - 1)
-    totals = np.bincount(first, counts.counts, minlength=len(dataset.items))
-    shape = (len(dataset.items), len(dataset.items))
-    shares = counts.counts / totals[first]
-    return strongest(sp.coo_array((shares, (first, second)), shape=shape), params.neighbours)
+    return followers(dataset, params.neighbours)
 
 
 def scoring(weights: Neighbours) -> Scoring:

@@ -1,24 +1,23 @@
-"""Recent: what is met lately by people who met the same, mixed with what everybody meets lately.
+"""Recent: what follows the items of a history, mixed with what everybody meets lately.
 
-Counts fade with the age of the interaction that is recommended, so what has just come out is found before it is met by
-many, and somebody who returns is not answered with what was liked last year.
-Sources: the cosine of item-to-item (Sarwar et al. 2001) with time decay, Ding and Li 2005 (Time weight collaborative
-filtering); a share of recent popularity as in Ji et al. 2020 (A re-visit of the popularity baseline in recommender
-systems).
+Whoever returns after months is answered with what has come out meanwhile, whoever is new with what is met by all, and
+both the more by their own history the more they tell.
+Sources: sequential rules as in `co_occurrence`; recency of popularity, Ji et al. 2020 (A re-visit of the popularity
+baseline in recommender systems).
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 from onnx import helper
 
+from inference.counting.rules import followers
 from inference.graph import Scoring
 from inference.interactions import Float32Array, Interactions
 from inference.model import Model
-from inference.neighbours import Neighbours, added_up, strongest, tables, without_diagonal
+from inference.neighbours import Neighbours, added_up, tables
 from schemas.errors import Invalid
 
 DAY_US = 86_400_000_000
@@ -29,84 +28,63 @@ class RecentParams:
     """What counts as recent, and how much.
 
     Args:
-        neighbours: kept per item.
+        neighbours: items kept that follow an item.
         decay: weight of an interaction relative to the one after it, at serving; in (0, 1].
-        half_life_days: a pair counts half when the interaction with its second item is this much older than the newest
-            in the dataset.
-        damping: how much less a neighbour counts that is met by many lately: divided by its recent weight to this
-            power; 0 not at all, 0.5 as in a cosine.
-        popular_half_life_days: the same as `half_life_days` for the popularity that is mixed in.
-        popular_weight: what the most popular item gets, where the strongest neighbour gets 1.
+        half_life_days: an interaction counts half for popularity when it is this much older than the newest.
+        popular_weight: of an item's share in what is met lately, where its share in what follows weighs 1.
     """
 
     neighbours: int = 400
     decay: float = 0.8
-    half_life_days: float = 7.0
-    damping: float = 0.25
-    popular_half_life_days: float = 3.0
-    popular_weight: float = 0.5
+    half_life_days: float = 3.0
+    popular_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.neighbours < 1 or not 0 < self.decay <= 1 or min(self.damping, self.popular_weight) < 0:
-            raise Invalid(
-                "neighbours must be 1 or more, decay in (0, 1], damping and popular_weight 0 or more",
-                code="model_params",
-            )
-        if min(self.half_life_days, self.popular_half_life_days) <= 0:
-            raise Invalid("half_life_days and popular_half_life_days must be above 0", code="model_params")
+        if self.neighbours < 1 or not 0 < self.decay <= 1:
+            raise Invalid("neighbours must be 1 or more, decay in (0, 1]", code="model_params")
+        if self.half_life_days <= 0 or self.popular_weight < 0:
+            raise Invalid("half_life_days must be above 0, popular_weight 0 or more", code="model_params")
 
 
 @dataclass(frozen=True, eq=False)
 class Recent:
-    """Neighbours, and what every item gets where there is any history; the last item is none."""
+    """What follows each item, and what every item of a history adds to each item; the last item is none."""
 
     near: Neighbours
     popular: Float32Array
 
 
 def fit(dataset: Interactions, params: RecentParams) -> Recent:
-    """Count pairs and items with the recency of each interaction."""
-    seen = dataset.matrix()
-    seen.data = np.minimum(seen.data, 1.0)
-    fresh = _faded(dataset, params.half_life_days)
-    first, second = _power(seen.sum(axis=0), -0.5), _power(fresh.sum(axis=0), -params.damping)
-    pairs = without_diagonal(seen.T @ fresh).multiply(first[:, np.newaxis]).multiply(second)
-    popular = _faded(dataset, params.popular_half_life_days).sum(axis=0)
-    most = max(float(popular.max(initial=0.0)), np.finfo(np.float64).tiny)
-    shares = (params.popular_weight * popular / most).astype(np.float32)
-    return Recent(strongest(pairs.tocoo(), params.neighbours), np.append(shares, np.float32(0)))
-
-
-def _faded(dataset: Interactions, half_life_days: float) -> "sp.csr_array[Any, Any]":
-    """Users by items, each pair with the recency of its last interaction."""
+    """Count what follows what, and what is met lately."""
     age_us = dataset.occurred_at.max() - dataset.occurred_at
-    recency = np.exp2(-age_us / (half_life_days * DAY_US)).astype(np.float32)
-    faded = Interactions(
-        dataset.user, dataset.item, recency, dataset.occurred_at, users=dataset.users, items=dataset.items
-    )
-    return faded.matrix()
-
-
-def _power(values: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
-    return np.power(values, exponent, out=np.zeros_like(values), where=values > 0)
+    recency = np.exp2(-age_us / (params.half_life_days * DAY_US))
+    met = np.bincount(dataset.item, recency, minlength=len(dataset.items))
+    shares = (params.popular_weight * met / met.sum()).astype(np.float32)
+    return Recent(followers(dataset, params.neighbours), np.append(shares, np.float32(0)))
 
 
 def scoring(weights: Recent) -> Scoring:
-    """The neighbours added up, measured by the strongest, plus popularity; nothing where no neighbour speaks."""
+    """Add up what follows everything in the history, and popularity as often as all of it together weighs.
+
+    The weights are summed over the first axis and twice beside each other: onnxruntime then adds one after another,
+    whatever the batch and the padding.
+    """
     node = helper.make_node
     nodes = [
-        *added_up("together"),
-        node("ReduceMax", ["together", "item_axis"], ["strongest"], keepdims=1),
-        node("Greater", ["strongest", "nothing"], ["speaks"]),
-        node("Where", ["speaks", "strongest", "unit"], ["measure"]),
-        node("Div", ["together", "measure"], ["shares"]),
-        node("Where", ["speaks", "popular", "nothing"], ["popular_shares"]),
-        node("Add", ["shares", "popular_shares"], ["raw"]),
+        *added_up("following"),
+        node("Transpose", ["strengths"], ["by_time"], perm=[1, 0]),
+        node("Unsqueeze", ["by_time", "last_axis"], ["by_time_column"]),
+        node("Mul", ["by_time_column", "twice"], ["by_time_pair"]),
+        node("ReduceSum", ["by_time_pair", "time_axis"], ["totals"], keepdims=0),
+        node("Gather", ["totals", "first_place"], ["total"], axis=1),
+        node("Mul", ["total", "popular"], ["lately"]),
+        node("Add", ["following", "lately"], ["raw"]),
     ]
     own: dict[str, NDArray[Any]] = {
         "popular": weights.popular[np.newaxis],
-        "item_axis": np.array([1], np.int64),
-        "unit": np.array([1], np.float32),
+        "twice": np.ones((1, 1, 2), np.float32),
+        "time_axis": np.array([0], np.int64),
+        "first_place": np.array([0], np.int64),
     }
     return Scoring(nodes, {**tables(weights.near), **own})
 

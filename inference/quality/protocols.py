@@ -21,6 +21,9 @@ HELD_OUT = 0.1
 LATEST = 0.2
 """Share of the interactions, the latest, that is predicted where there are times."""
 
+CUTS = 3
+"""Moments before the reported one at which hyper-parameters are tried."""
+
 SHOWN = 0.5
 """Share of a user's later interactions that are live history when the rest is predicted."""
 
@@ -52,7 +55,7 @@ class Protocol:
         ordered: whether the order of a history means anything.
         has_times: whether the times do.
         goal: the metrics that the published tables report; hyper-parameters are chosen by their mean.
-        choice: hyper-parameters are chosen here.
+        choices: hyper-parameters are chosen here.
         report: and held against others here.
         says: for people.
     """
@@ -62,7 +65,7 @@ class Protocol:
     ordered: bool
     has_times: bool
     goal: Sequence[Measure]
-    choice: Task
+    choices: tuple[Task, ...]
     report: Task
     says: str
 
@@ -88,7 +91,7 @@ def _split(data: Split) -> Protocol:
     choice, report = Task(kept, _some(cases(kept, held))), Task(data.train, cases(data.train, data.test))
     items = set(data.train.items) | set(data.test.items)
     shape = (len(set(data.train.users) | set(data.test.users)), len(items), len(data.train) + len(data.test))
-    return Protocol(data.name, shape, False, False, (RECALL_20, NDCG_20), choice, report, says)
+    return Protocol(data.name, shape, False, False, (RECALL_20, NDCG_20), (choice,), report, says)
 
 
 def _part_of_each(data: Interactions) -> tuple[Interactions, Interactions]:
@@ -111,7 +114,7 @@ def _leave_one_out(data: Sequences) -> Protocol:
     report = Task(as_interactions(known), _last(known, {u: i[-1] for u, i in long.items()}))
     whole = as_interactions(data.histories)
     shape = (len(whole.users), len(whole.items), len(whole))
-    return Protocol(data.name, shape, True, False, (HR_10, NDCG_10), choice, report, says)
+    return Protocol(data.name, shape, True, False, (HR_10, NDCG_10), (choice,), report, says)
 
 
 def _last(histories: Lines, following: dict[str, str]) -> list[Case]:
@@ -124,13 +127,29 @@ def _last(histories: Lines, following: dict[str, str]) -> list[Case]:
 
 def _in_time(data: Timed) -> Protocol:
     train, test = by_time(data.interactions, LATEST)
-    earlier, later = by_time(train, LATEST)
-    says = "the latest fifth in time; half of each user's part of it is live history, the rest is predicted"
-    choice = Task(earlier, _some(cases(earlier, later, fold_in=SHOWN)))
+    says = (
+        "the latest fifth in time; half of each user's part of it is live history, the rest is predicted; "
+        f"hyper-parameters on the latest fifth of what is before, {CUTS} times"
+    )
     report = Task(train, cases(train, test, fold_in=SHOWN))
     whole = data.interactions
     shape = (len(whole.users), len(whole.items), len(whole))
-    return Protocol(data.name, shape, True, True, (HR_10, NDCG_10), choice, report, says)
+    return Protocol(data.name, shape, True, True, (HR_10, NDCG_10), _earlier(train), report, says)
+
+
+def _earlier(data: Interactions) -> tuple[Task, ...]:
+    """The same task at earlier moments: a choice that is good at one of them alone would be an accident."""
+    tasks: list[Task] = []
+    while len(tasks) < CUTS:
+        try:
+            data, later = by_time(data, LATEST)
+        except Invalid:
+            break
+        if found := cases(data, later, fold_in=SHOWN):
+            tasks.append(Task(data, _some(found)))
+    if not tasks:
+        raise Invalid("there are too few interactions to choose hyper-parameters on", code="empty_split")
+    return tuple(tasks)
 
 
 def _some(found: list[Case]) -> list[Case]:

@@ -10,13 +10,24 @@ from numpy.typing import NDArray
 
 from inference.interactions import Interactions
 from inference.model import Model
-from inference.models import co_occurrence, ease, ials, item_to_item, popularity, recent
+from inference.models import co_occurrence, ease, ials, item_to_item, popularity, recent, sasrec
 from inference.models.ials import Factors, IalsParams
 from inference.models.recent import Recent
+from inference.models.sasrec import EPSILON, FAR, Network, SasrecParams
 from inference.neighbours import Neighbours
 
 SMALL_IALS = replace(ials.MODEL, params=IalsParams(factors=6, iterations=2, steps=3))
 """So that an example takes no longer than those of the others."""
+
+UNTRAINED = replace(
+    sasrec.MODEL,
+    params=SasrecParams(window=6, width=8),
+    fit=lambda data, params: sasrec.initial(len(data.items), params),
+)
+"""The graph of SASRec with weights that have learnt nothing, which takes no PyTorch."""
+
+TOLERANCE = {"sasrec": 1e-4}
+"""By how much a score may differ from its definition; others have to agree to the last bit."""
 
 MODELS: list[Model[Any, Any]] = [
     ease.MODEL,
@@ -25,6 +36,7 @@ MODELS: list[Model[Any, Any]] = [
     SMALL_IALS,
     recent.MODEL,
     co_occurrence.MODEL,
+    UNTRAINED,
 ]
 DAY_US = 86_400_000_000
 
@@ -61,12 +73,13 @@ def raw_scores(
     raw = np.zeros(n_items + 1, np.float32)
     if isinstance(weights, Recent):
         near = raw_scores(weights.near, ids, strengths, n_items)
-        strongest = near.max()
-        return near / strongest + weights.popular[:-1] if strongest > 0 else np.zeros_like(near)
+        return near + weights.popular[:-1] * np.float32(added(np.asarray(strengths, np.float32)))
     if isinstance(weights, Neighbours):
         for i, strength in zip(ids, strengths, strict=True):
             np.add.at(raw, weights.items[i], weights.scores[i] * np.float32(strength))
         return raw[:-1]
+    if isinstance(weights, Network):
+        return attended(weights, ids, n_items)
     if isinstance(weights, Factors):
         return folded_in(weights, ids, strengths)
     if weights.ndim == 1:
@@ -101,12 +114,51 @@ def folded_in(
     return np.asarray(added(weights.items.T * x[:, np.newaxis]))
 
 
+def attended(weights: Network, ids: Sequence[int], n_items: int) -> NDArray[np.float32]:
+    """The transformer in float64, over the items that there are and no others."""
+    table = {name: one.astype(np.float64) for name, one in weights.tables.items()}
+    newest = list(ids)[::-1][: weights.window]
+    if not newest:
+        return np.zeros(n_items, np.float32)
+    size, width = len(newest), table["items"].shape[1]
+    x = table["items"][newest] * np.sqrt(width) + table["positions"][:size]
+    bias = np.where(np.arange(size) >= np.arange(size)[:, np.newaxis], 0.0, FAR)
+
+    def normed(rows: NDArray[np.float64], norm: str) -> NDArray[np.float64]:
+        spread = np.sqrt(rows.var(axis=1, keepdims=True) + EPSILON)
+        centred: NDArray[np.float64] = (rows - rows.mean(axis=1, keepdims=True)) / spread
+        return centred * table[f"{norm}_scale"] + table[f"{norm}_shift"]
+
+    for b in range(weights.blocks):
+        h = normed(x, f"before_attention_{b}")
+        likeness = h @ table[f"query_{b}"] @ (h @ table[f"key_{b}"]).T / np.sqrt(width) + bias
+        attention = np.exp(likeness - likeness.max(axis=1, keepdims=True))
+        attention /= attention.sum(axis=1, keepdims=True)
+        x = x + attention @ (h @ table[f"value_{b}"]) @ table[f"output_{b}"]
+        f = normed(x, f"before_inner_{b}")
+        fired = np.maximum(f @ table[f"inner_{b}"] + table[f"inner_bias_{b}"], 0)
+        x = x + fired @ table[f"outer_{b}"] + table[f"outer_bias_{b}"]
+    return np.asarray(normed(x, "at_end")[0] @ table["items"].T, np.float32)
+
+
 def added(rows: NDArray[np.float32]) -> Any:
     """The sum of rows, one after another; numpy's own sum takes another order."""
     total = np.zeros(rows.shape[1:], np.float32)
     for row in rows:
         total = total + row
     return total
+
+
+def agrees(model: Model[Any, Any], found: Sequence[tuple[int, float]], wanted: Sequence[tuple[int, float]]) -> bool:
+    """Whether an answer is what it has to be; within a tolerance, items of like score may stand the other way round."""
+    tolerance = TOLERANCE.get(model.name, 0.0)
+    if not tolerance:
+        return list(found) == list(wanted)
+    of = dict(wanted)
+    return len(found) == len(wanted) and all(
+        abs(score - other) <= tolerance and abs(score - of.get(item, other)) <= tolerance
+        for (item, score), (_, other) in zip(found, wanted, strict=True)
+    )
 
 
 def expected(

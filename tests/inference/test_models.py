@@ -21,7 +21,7 @@ from inference.scorer import OnnxScorer
 from infra.discover import discover
 from schemas.errors import Invalid
 
-from .reference import DAY_US, MODELS, expected, histories, interactions, toy
+from .reference import DAY_US, MODELS, agrees, expected, histories, interactions, toy
 
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model.name))
 
@@ -39,7 +39,7 @@ def test_models_are_found_by_their_files() -> None:
 @each_model
 @given(data=interactions(), history=histories, k=st.integers(1, 12))
 def test_graph_equals_its_definition(model: Model[Any, Any], data: Interactions, history: list[str], k: int) -> None:
-    """The exported graph is what serves; it must be the model, to the last bit, for any history."""
+    """The exported graph is what serves; it must be the model, to the last bit where that can be, for any history."""
     scorer = OnnxScorer(model.train(data, model.params, k))
     ids, strengths = scorer.metadata.encode(history)
     n = int((ids >= 0).sum())
@@ -48,7 +48,7 @@ def test_graph_equals_its_definition(model: Model[Any, Any], data: Interactions,
     wanted = expected(model.fit(data, model.params), ids[0, :n].tolist(), strengths[0, :n], len(data.items), k)
 
     empty = [(-1, 0.0)] * (k - len(wanted))
-    assert answer(scorer, ids, strengths) == wanted + empty
+    assert agrees(model, answer(scorer, ids, strengths), wanted + empty)
 
 
 @each_model
@@ -117,7 +117,7 @@ def test_padding_with_a_weight_and_foreign_indices_count_as_nothing(model: Model
     assert answer(scorer, *careless) == answer(scorer, *clean)
 
 
-@pytest.mark.parametrize("model", MODELS[:2], ids=lambda model: str(model.name))
+@pytest.mark.parametrize("model", [m for m in MODELS if m.name != "popularity"], ids=lambda model: str(model.name))
 def test_a_history_that_says_nothing_gives_no_answer(model: Model[Any, Any]) -> None:
     """The fallback is chosen by serving and recorded; a model that invented an answer would hide it."""
     scorer = OnnxScorer(model.train(toy(), model.params, 5))

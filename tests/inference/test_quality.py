@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from console.__main__ import app_for
 from inference.models import popularity
-from inference.quality.candidates import grids
+from inference.quality.candidates import candidates
 from inference.quality.formats import Sequences, Split, Timed, as_interactions, found
 from inference.quality.protocols import HELD_OUT, protocol_of
 from inference.quality.published import TABLES, published
 from inference.quality.quality import asked, choose, rows_of
 from schemas.errors import Invalid, NotFound
 
+ALWAYS = ("popularity", "item-to-item", "ease", "ials")
 ITEMS = [f"i{number}" for number in range(12)]
 
 
@@ -89,9 +90,9 @@ def test_what_is_reported_was_never_seen(lines: dict[str, list[str]]) -> None:
         (item,) = case.relevant
         assert lines[case.user][-1] == item
         assert case.history == tuple(lines[case.user][:-1])
-    choice, report = protocol.choice.train.histories(), protocol.report.train.histories()
+    choice, report = protocol.choices[0].train.histories(), protocol.report.train.histories()
     assert all(report[user] == tuple(lines[user][: len(report[user])]) for user in report)
-    assert all(len(choice.get(case.user, ())) == len(lines[case.user]) - 2 for case in protocol.choice.cases)
+    assert all(len(choice.get(case.user, ())) == len(lines[case.user]) - 2 for case in protocol.choices[0].cases)
 
 
 def test_a_tenth_of_the_training_pairs_chooses() -> None:
@@ -99,9 +100,9 @@ def test_a_tenth_of_the_training_pairs_chooses() -> None:
     lines = {f"u{n}": random.Random(n).sample(ITEMS, 10) for n in range(200)}
     train, test = ({u: i[:8] for u, i in lines.items()}, {u: i[8:] for u, i in lines.items()})
     protocol = protocol_of(Split("drawn", as_interactions(train), as_interactions(test)))
-    held = [item for case in protocol.choice.cases for item in case.relevant]
+    held = [item for case in protocol.choices[0].cases for item in case.relevant]
     assert abs(len(held) / 1_600 - HELD_OUT) < 0.03
-    for case in protocol.choice.cases:
+    for case in protocol.choices[0].cases:
         assert case.relevant <= set(train[case.user])
     for case in protocol.report.cases:
         assert case.relevant == set(test[case.user])
@@ -120,11 +121,11 @@ def test_order_is_found_where_it_matters() -> None:
 def test_the_best_where_nothing_is_seen_is_chosen() -> None:
     """The choice is by the metrics of the table, on the task of the choice alone."""
     protocol = protocol_of(Sequences("ring", chains(200)))
-    model, grid = grids(protocol)[1]
+    model, grid = candidates(protocol)[1].model, candidates(protocol)[1].grid
     chosen = choose(protocol, model, grid)
 
     def goal(params: object) -> float:
-        evaluation = asked(protocol.choice, model, params)[0][10].overall  # type: ignore[arg-type]
+        evaluation = asked(protocol.choices[0], model, params)[0][10].overall  # type: ignore[arg-type]
         return evaluation.hit_rate + evaluation.ndcg
 
     assert goal(chosen) == max(map(goal, grid))
@@ -146,7 +147,7 @@ def test_metrics_are_shares_and_segments_add_up(tmp_path: Path) -> None:
         lines.append(f"u{user}\t{chance.choice(ITEMS)}\t{moment * 3600}")
     (data,) = found(written(tmp_path, "town.inter", "\n".join(lines) + "\n"))
     rows = rows_of(data)
-    assert {row["model"] for row in rows} == {"popularity", "item-to-item", "ease"}
+    assert {row["model"] for row in rows} == {*ALWAYS, "co-occurrence", "decayed popularity", "recent"}
     for row in rows:
         assert set(row["segments"]) == {"new", "returning"}
         assert sum(segment["users"] for segment in row["segments"].values()) == row["users"]
@@ -157,7 +158,7 @@ def test_places_left_empty_are_filled_as_serving_does() -> None:
     """Somebody whose items nobody else knows still gets an answer, and is measured with it."""
     lines = chains(60) | {"alone": ["x", "y", "z"]}
     protocol = protocol_of(Sequences("ring", lines))
-    model, grid = grids(protocol)[1]
+    model, grid = candidates(protocol)[1].model, candidates(protocol)[1].grid
     evaluations, _ = asked(protocol.report, model, grid[0])
     known = set(protocol.report.train.items)
     places = [min(10, len(known - set(case.history))) for case in protocol.report.cases]
@@ -171,11 +172,7 @@ def test_the_command_prints_rows_as_json(tmp_path: Path) -> None:
     done = CliRunner().invoke(app_for(["quality"]), ["quality", "--data", str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["rows"]
-    assert {(row["model"], row["ours"]) for row in rows} == {
-        ("popularity", True),
-        ("item-to-item", True),
-        ("ease", True),
-    }
+    assert {(row["model"], row["ours"]) for row in rows} == {(model, True) for model in (*ALWAYS, "co-occurrence")}
     assert {"dataset", "recall@20", "ndcg@20", "hr@10", "ndcg@10", "params"} <= rows[0].keys()
 
 
