@@ -13,6 +13,7 @@ from rich.table import Table
 
 from console.bounds import chosen_ranges
 from console.progress import following
+from console.spark import Wanted, on_spark, params
 from inference.again import Comparison, find, verify
 from inference.dataset import INTERACTIONS, PROFILES, Asked, Dataset, build, fixed_ranges
 from inference.feature import features as declared
@@ -162,6 +163,31 @@ def features(output: OutputOption = Output.table) -> None:
     for one in found:
         table.add_row(one.name, str(one.version), "\n".join(one.columns), one.about)
     console.print(table)
+
+
+@app.command()
+def spark(
+    manifest: ManifestArgument,
+    out: Annotated[Path | None, typer.Option(help="new folder for the rows, and the model")] = None,
+    als: Annotated[bool, typer.Option(help="fit Spark's ALS, and measure it beside our iALS and popularity")] = False,
+    param: Annotated[list[str] | None, typer.Option(help="of ALS, NAME=VALUE; may be repeated")] = None,
+    k: Annotated[int, typer.Option(min=1, help="items per answer of the model, and places that are measured")] = 20,
+    cores: Annotated[int, typer.Option(min=1, help="threads of Spark")] = 2,
+    heap_mb: Annotated[int, typer.Option(min=256, help="most memory of Spark's heap, MiB")] = 1024,
+    output: OutputOption = Output.table,
+) -> None:
+    """Let Spark read exactly what a manifest names; exit status 0 only when it finds identical rows."""
+    settings = Settings()
+    _new_folder(out)
+    wanted = Wanted(out, als, params(param or ()), k, cores, heap_mb)
+    outcome = asyncio.run(on_spark(settings, manifest, find(settings, manifest), wanted))
+    if output is Output.json:
+        print(outcome.as_json())
+    else:
+        if outcome.metrics:
+            console.print(outcome.table())
+        console.print(outcome.verdict, soft_wrap=True)
+    raise typer.Exit(0 if outcome.identical else 1)
 
 
 async def _build(settings: Settings, bounds: tuple[str | None, str | None, str | None], asked: Asked) -> Dataset:

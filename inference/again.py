@@ -1,7 +1,8 @@
 """Building a dataset again from its manifest, and saying what is the same."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from inference.dataset import Asked, Dataset, build
 from inference.manifest import Manifest, Part, parse
 from inference.shelf import kept
 from infra.kafka.fetch import name_of
+from infra.kafka.ranges import checked
 from infra.kafka.records import Decoder
 from infra.kafka.replay import WORKERS, Report
 from infra.settings import Settings
@@ -109,20 +111,47 @@ async def verify(
         Invalid: it is of another tenant, or a feature has changed.
         Incompatible, Unavailable: the log cannot be read.
     """
+    check_tenant(settings, name, manifest)
+    asked = Asked.again(manifest, workers)
+    with _remedies(name):
+        dataset = await build(settings, decoder, manifest.ranges, report, asked)
+    return Comparison(name, manifest, dataset.manifest), dataset
+
+
+async def check(settings: Settings, name: str, manifest: Manifest) -> None:
+    """See that the rows of a manifest can be made from this log, before anything is read.
+
+    Raises:
+        Gone, Invalid, Unavailable: as `verify`.
+    """
+    check_tenant(settings, name, manifest)
+    with _remedies(name):
+        await checked(settings, manifest.ranges)
+
+
+def check_tenant(settings: Settings, name: str, manifest: Manifest) -> None:
+    """See that a manifest is of the tenant whose data we read.
+
+    Raises:
+        Invalid: it is of another.
+    """
     if manifest.tenant != settings.tenant:
         raise Invalid(
-            f"{name} is a dataset of tenant {manifest.tenant}: verify it with RETRACE_TENANT={manifest.tenant}",
+            f"{name} is a dataset of tenant {manifest.tenant}: set RETRACE_TENANT={manifest.tenant} to make it again",
             code="other_tenant",
         )
-    asked = Asked.again(manifest, workers)
+
+
+@contextmanager
+def _remedies(name: str) -> Iterator[None]:
+    """Say what can still be done where the log does not have what is needed."""
     try:
-        dataset = await build(settings, decoder, manifest.ranges, report, asked)
+        yield
     except Problem as problem:
         if problem.code not in REMEDIES:
             raise
         detail = f"{name} cannot be made again from this log: {problem.detail}; {REMEDIES[problem.code]}"
         raise Gone(detail, code=problem.code) from problem
-    return Comparison(name, manifest, dataset.manifest), dataset
 
 
 def find(settings: Settings, name: str) -> Manifest:

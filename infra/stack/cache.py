@@ -19,6 +19,7 @@ from schemas.errors import Unavailable
 
 LOCKS = Path(__file__).parent / "locks"
 ATTEMPTS = 3
+FETCH_S = 30
 
 
 @contextmanager
@@ -70,6 +71,47 @@ def _resolve(folder: Path, coordinates: Sequence[str], lock: str) -> None:
     for jar in (work / "envs").rglob("*.jar"):
         jar.replace(folder / jar.name)
     shutil.rmtree(work)
+    _compare(folder, coordinates, lock)
+
+
+def alone(cache: Path, name: str, coordinates: Sequence[str]) -> Path:
+    """The folder of the jars of exactly these Maven coordinates, without what they depend on, as the lock pins them.
+
+    Raises:
+        Unavailable: the download failed, or what came is not what was pinned.
+    """
+    lock = (LOCKS / f"{name}.sha256").read_text()
+    version = hashlib.sha256(lock.encode()).hexdigest()[:12]
+    return once(cache / "jars" / f"{name}-{version}", lambda folder: _fetch(folder, coordinates, lock))
+
+
+def _fetch(folder: Path, coordinates: Sequence[str], lock: str) -> None:
+    from jgo.maven import MavenContext
+
+    maven = MavenContext(repo_cache=folder / "m2", timeout=FETCH_S)
+    for coordinate in coordinates:
+        group, artifact, version = coordinate.split(":")
+        jar = _attempted(maven.project(group, artifact).at_version(version).artifact().resolve, coordinate)
+        jar.replace(folder / jar.name)
+    shutil.rmtree(folder / "m2")
+    _compare(folder, coordinates, lock)
+
+
+def _attempted(resolve: Callable[[], Path], coordinate: str) -> Path:
+    said = ""
+    for _ in range(ATTEMPTS):
+        try:
+            return resolve()
+        except (OSError, RuntimeError) as fault:
+            said = str(fault)
+    raise Unavailable(
+        f"The download of {coordinate} failed; check the network and the package index, then run it again. "
+        f"It said: {said[-600:]}",
+        code="download_failed",
+    )
+
+
+def _compare(folder: Path, coordinates: Sequence[str], lock: str) -> None:
     if fingerprint(folder) != lock:
         raise Unavailable(
             f"The jars of {coordinates[0]} differ from the pinned ones; try again, and if it happens again compare "
