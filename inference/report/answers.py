@@ -18,6 +18,9 @@ LEEWAY = timedelta(seconds=60)
 
 MOST_LISTED = 20
 
+SLICE = 10_000
+"""Records that are looked at together."""
+
 HISTORY_BINS = (0, 1, 2, 3, 6, 11, 21, 51, 101)
 """Lengths of history at which a bin begins."""
 
@@ -62,7 +65,11 @@ class Answers:
         self.slowest_ms: Counter[str] = Counter()
 
     def take(self, table: pl.DataFrame) -> None:
-        """The next records."""
+        """The next records, a few thousand at a time: each becomes a row for every item that it shows."""
+        for rows in table.iter_slices(SLICE):
+            self._take(rows)
+
+    def _take(self, table: pl.DataFrame) -> None:
         first = table.filter(self.sequences.take(table))
         self.repeated += len(table) - len(first)
         rows = first if self._model is None else first.filter(pl.col("model") == self._model)
