@@ -61,7 +61,12 @@ def _way(way: Way) -> str:
     name = f"{way.topic}/{way.partition}/{way.first}..{way.end}"
     if way.why:
         return f"{name} whole"
-    parts = [f"{way.picked:,} picked", f"{way.read:,} read", f"{way.indexed:,} passed over by index"]
+    parts = [
+        f"{way.picked:,} picked",
+        f"{way.read:,} read",
+        f"{way.indexed:,} passed over by index",
+        f"{way.kept:,} counted before",
+    ]
     return f"{name} {', '.join(part for part in parts if not part.startswith('0 '))}"
 
 

@@ -6,7 +6,7 @@ one that is damaged there, is left aside, and all is read.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,9 @@ TRIED = 8
 WORTH = 60
 """Records that are read one after another in the time that picking one takes."""
 
+SHORTEST = 2_000
+"""Parts up to this long are read whole, without asking the index."""
+
 NEAR = 512
 """Offsets between two that the index is silent about, up to which all between them is read along."""
 
@@ -41,9 +44,10 @@ class Way:
 
     Attributes:
         topic, partition, first, end: the part.
-        picked: records that were read singly because the index said so, or said nothing.
         read: offsets that were read one after another.
+        picked: records that were read singly because the index said so, or said nothing.
         indexed: offsets that were not read because the index knows them to be of other keys.
+        kept: offsets that were not read because what they add up to is kept.
         why: why the index was not used; empty when it was.
     """
 
@@ -51,9 +55,10 @@ class Way:
     partition: int
     first: int
     end: int
-    picked: int = 0
     read: int = 0
+    picked: int = 0
     indexed: int = 0
+    kept: int = 0
     why: str = ""
 
 
@@ -106,6 +111,7 @@ class Reading:
         self._settings = settings
         self._decoder = decoder
         self._indexed = indexed
+        self._known: dict[tuple[str, int, int], Signatures] = {}
         self.ways: list[Way] = []
 
     async def of_keys(self, ranges: Iterable[OffsetRange], keys: Collection[str]) -> list[Recorded]:
@@ -116,49 +122,56 @@ class Reading:
             Incompatible: one of the events cannot be read.
             Unavailable: the brokers or the registry do not answer.
         """
+        parts = [part for part in await checked(self._settings, ranges) if part.end > part.first]
         found: list[Recorded] = []
-        for part in await checked(self._settings, ranges):
-            found += await self._part(part, keys)
-        return found
+        scans: list[OffsetRange] = []
+        for part, known in await self._asked(parts):
+            why = known if isinstance(known, str) else await self._pick(part, known, keys, found, scans)
+            if why:
+                scans.append(part)
+                self.ways.append(Way(part.topic, part.partition, part.first, part.end, _length(part), why=why))
+        if scans:
+            found += [one async for one in recorded(self._settings, self._decoder, scans, keys=keys)]
+        return sorted(found, key=lambda event: event.position)
 
-    async def _part(self, part: OffsetRange, keys: Collection[str]) -> list[Recorded]:
-        why = await self._whether(part)
-        if isinstance(why, str):
-            return await self._scan(part, keys, why)
-        todo = await asyncio.to_thread(plan, why, keys, part.first, part.end)
-        if (len(todo.picks) + len(todo.tries)) * WORTH + todo.scanned >= part.end - part.first:
-            return await self._scan(part, keys, "reading all is less work")
+    async def _pick(
+        self,
+        part: OffsetRange,
+        known: Signatures,
+        keys: Collection[str],
+        found: list[Recorded],
+        scans: list[OffsetRange],
+    ) -> str:
+        """Pick what has to be looked at singly, and name what has to be scanned; why that is not done, if it is not."""
+        todo = await asyncio.to_thread(plan, known, keys, part.first, part.end)
+        if (len(todo.picks) + len(todo.tries)) * WORTH + todo.scanned >= _length(part):
+            return "reading all is less work"
         raws = await self._picked(part, todo)
-        if not _agrees(why, todo, raws):
-            return await self._scan(part, keys, "the index is not of this log")
-        wanted = [raw for raw in raws.values() if self._is_of(raw, keys)]
+        if not _agrees(known, todo, raws):
+            return "the index is not of this log"
+        wanted = [raw for raw in raws.values() if raw.tenant == self._settings.tenant and raw.key in keys]
         await self._decoder.learn(wanted)
-        found = [event for raw in wanted if (event := self._decoder.decode(raw)) is not None]
-        for first, end in todo.scans:
-            found += await self._read(part, first, end, keys)
-        picked, read = len(raws), todo.scanned
-        indexed = part.end - part.first - picked - read
-        self.ways.append(Way(part.topic, part.partition, part.first, part.end, picked, read, indexed))
-        return sorted(found, key=lambda event: event.position.offset)
+        found += [event for raw in wanted if (event := self._decoder.decode(raw)) is not None]
+        scans += [_within(part, first, end) for first, end in todo.scans]
+        indexed = _length(part) - len(raws) - todo.scanned
+        self.ways.append(
+            Way(part.topic, part.partition, part.first, part.end, todo.scanned, picked=len(raws), indexed=indexed)
+        )
+        return ""
 
-    async def _whether(self, part: OffsetRange) -> Signatures | str:
-        """What the index says, or why it is not asked."""
+    async def _asked(self, parts: Sequence[OffsetRange]) -> list[tuple[OffsetRange, Signatures | str]]:
+        """What the index says of each part, or why it is not asked."""
+        long = [part for part in parts if self._indexed and _length(part) > SHORTEST]
+        for topic in {part.topic for part in long if _place(part) not in self._known}:
+            mine = {part.partition: part for part in long if part.topic == topic}
+            said = await signatures(self._settings, topic, {number: part.end for number, part in mine.items()})
+            self._known |= {_place(mine[number]): one for number, one in (said or {}).items()}
+        return [(part, self._known.get(_place(part), self._silence(part))) for part in parts]
+
+    def _silence(self, part: OffsetRange) -> str:
         if not self._indexed:
             return "everything was to be read"
-        if part.end - part.first <= TRIED * WORTH:
-            return "the part is short"
-        found = await signatures(self._settings, part.topic, part.partition, part.end)
-        return found if found is not None else "the read model event_index does not answer"
-
-    async def _scan(self, part: OffsetRange, keys: Collection[str], why: str) -> list[Recorded]:
-        found = await self._read(part, part.first, part.end, keys)
-        length = part.end - part.first
-        self.ways.append(Way(part.topic, part.partition, part.first, part.end, read=length, why=why))
-        return found
-
-    async def _read(self, part: OffsetRange, first: int, end: int, keys: Collection[str]) -> list[Recorded]:
-        stretch = OffsetRange(topic=part.topic, partition=part.partition, first=first, end=end)
-        return [one async for one in recorded(self._settings, self._decoder, [stretch], keys=keys)]
+        return "the part is short" if _length(part) <= SHORTEST else "the read model event_index does not answer"
 
     async def _picked(self, part: OffsetRange, todo: Plan) -> dict[int, Raw]:
         """The records that are to be picked, by offset."""
@@ -167,8 +180,17 @@ class Reading:
             raws = await pick(client, self._settings, part.topic, part.partition, offsets)
         return {raw.offset: raw for raw in raws}
 
-    def _is_of(self, raw: Raw, keys: Collection[str]) -> bool:
-        return raw.tenant == self._settings.tenant and raw.key in keys
+
+def _length(part: OffsetRange) -> int:
+    return part.end - part.first
+
+
+def _place(part: OffsetRange) -> tuple[str, int, int]:
+    return part.topic, part.partition, part.end
+
+
+def _within(part: OffsetRange, first: int, end: int) -> OffsetRange:
+    return OffsetRange(topic=part.topic, partition=part.partition, first=first, end=end)
 
 
 def _agrees(known: Signatures, todo: Plan, raws: Mapping[int, Raw]) -> bool:

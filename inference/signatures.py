@@ -5,7 +5,7 @@ that nothing is missed: events not folded yet, void ones, those of other tenants
 """
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,10 @@ IN_A_ROW = 128
 """Offsets to a row of the index."""
 
 LOOK_UP = """
-    SELECT array_agg(block ORDER BY block), string_agg(substring(bit_send(signatures) FROM 5), ''::bytea ORDER BY block)
-    FROM event_index WHERE topic = %s AND partition = %s AND block < %s
+    SELECT partition, array_agg(block ORDER BY block),
+        string_agg(substring(bit_send(signatures) FROM 5), ''::bytea ORDER BY block)
+    FROM event_index JOIN unnest(%s::int[], %s::bigint[]) AS wanted(part, rows) ON partition = part AND block < rows
+    WHERE topic = %s GROUP BY partition
 """
 
 
@@ -56,19 +58,18 @@ def signature(key: str) -> int:
     return zlib.crc32(key.encode())
 
 
-async def signatures(settings: Settings, topic: str, partition: int, end: int) -> Signatures | None:
-    """What the index says of the offsets before `end`; None when it cannot be asked."""
-    rows = -(-end // IN_A_ROW)
+async def signatures(settings: Settings, topic: str, ends: Mapping[int, int]) -> dict[int, Signatures] | None:
+    """What the index says of the offsets before these ends, by partition; None when it cannot be asked."""
+    rows = {partition: -(-end // IN_A_ROW) for partition, end in ends.items()}
+    values = {partition: np.zeros((count, IN_A_ROW), np.uint32) for partition, count in rows.items()}
     try:
         async with await connect(settings, "explain") as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(LOOK_UP, (topic, partition, rows), binary=True)
-            numbers, data = await cursor.fetchone() or (None, None)
+            await cursor.execute(LOOK_UP, (list(rows), list(rows.values()), topic), binary=True)
+            async for partition, blocks, data in cursor:
+                values[partition][np.array(blocks)] = np.frombuffer(data, ">u4").reshape(-1, IN_A_ROW)
     except (psycopg.Error, Problem):
         return None
-    values = np.zeros((rows, IN_A_ROW), np.uint32)
-    if numbers:
-        values[np.array(numbers)] = np.frombuffer(data, ">u4").reshape(-1, IN_A_ROW)
-    return Signatures(values.reshape(-1)[:end])
+    return {partition: Signatures(found.reshape(-1)[: ends[partition]]) for partition, found in values.items()}
 
 
 def runs(offsets: NDArray[np.int64], near: int) -> Iterator[tuple[int, int]]:

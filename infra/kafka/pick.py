@@ -60,7 +60,7 @@ async def _some(client: AIOKafkaClient, topic: Topic, place: TopicPartition, wan
     while at < len(wanted):
         near = at + 1 < len(wanted) and wanted[at + 1] - wanted[at] <= NEAR
         aborted, data = await _asked(client, place, wanted[at], NEAR_BYTES if near else 1)
-        raws, reached = await asyncio.to_thread(_found, data, aborted, topic, place.partition, wanted[at:])
+        raws, reached = _found(data, aborted, topic, place.partition, wanted[at:])
         found += raws
         at = max(at + 1, bisect_left(wanted, reached))
     return found

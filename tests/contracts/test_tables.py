@@ -71,9 +71,9 @@ async def deployer(settings: Settings) -> None:
 async def console(settings: Settings) -> None:
     place, seen = await inference.explain.hint(settings, "x")
     assert (place, list(seen.values())) == (Position("decisions", 1, 1), [1])
-    found = await signatures(settings, "x", 1, 2 * IN_A_ROW)
+    found = await signatures(settings, "x", {1: 2 * IN_A_ROW})
     assert found is not None
-    assert [int(offset) for offset in found.values.nonzero()[0]] == [IN_A_ROW]
+    assert [int(offset) for offset in found[1].values.nonzero()[0]] == [IN_A_ROW]
     chosen = await version(settings, "x", 1)
     assert (chosen["artifact_sha256"], chosen["retired"], chosen["live"]) == ("x", True, True)
 

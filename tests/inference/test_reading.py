@@ -112,6 +112,7 @@ async def test_an_index_and_a_scan_find_the_same(
 ) -> None:
     """In large batches and small ones, behind the end of the index, among the records of another tenant."""
     monkeypatch.setattr(inference.reading, "WORTH", 0)
+    monkeypatch.setattr(inference.reading, "SHORTEST", 0)
     await write(settings, decoder, 600, at_once=200)
     await write(settings, decoder, 40, at_once=1)
     await write(settings, decoder, 30, at_once=10, tenant="elsewhere")
@@ -130,6 +131,7 @@ async def test_an_index_of_another_log_is_left_aside(
 ) -> None:
     """A read model that was kept while its topic was made anew points at other people's events."""
     monkeypatch.setattr(inference.reading, "WORTH", 0)
+    monkeypatch.setattr(inference.reading, "SHORTEST", 0)
     await write(settings, decoder, 300, at_once=100)
     async with index(settings):
         pass
@@ -142,7 +144,7 @@ async def test_an_index_of_another_log_is_left_aside(
 async def test_without_an_index_all_is_read(settings: Settings, decoder: Decoder) -> None:
     """No read model, no difference but time."""
     await write(settings, decoder, 100, at_once=50)
-    assert await signatures(settings, "interactions", 0, 50) is None
+    assert await signatures(settings, "interactions", {0: 50}) is None
     found, _ = await both(settings, decoder, USERS[1])
     assert len(found) == 17
 
