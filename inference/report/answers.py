@@ -127,13 +127,13 @@ class Answers:
         concerned = rows.filter(pl.col("user_id").is_in([*self._erased, *self._refused]))
         erased, refused = [], []
         for row in concerned.select(
-            "user_id", "served_at", "source", "history_length", "_topic", "_partition", "_offset"
+            "user_id", "served_at", "history_length", "_topic", "_partition", "_offset"
         ).iter_rows():
-            user, at, source, history, *place = row
+            user, at, history, *place = row
             position = "/".join(map(str, place))
             if user in self._erased and at > self._erased[user] + LEEWAY:
                 erased.append(position)
-            elif source == "model" and history and _is_refused(self._refused.get(user, ()), at):
+            elif history and _is_refused(self._refused.get(user, ()), at):
                 refused.append(position)
         self.to_erased = self.to_erased.with_more(erased)
         self.without_consent = self.without_consent.with_more(refused)

@@ -40,6 +40,8 @@ MEASURES = {
 SOURCES = {
     "model": "the model",
     "last_good": "the last good answer, given again",
+    "co_occurrence": "what others chose together with it",
+    "popular_in_category": "what is popular in the person's categories",
     "popular": "what is popular",
     "none": "nothing could be answered",
 }

@@ -29,7 +29,7 @@ RULE = {
     "burst_least": BURST_LEAST,
     "burst_share": BURST_SHARE,
 }
-COLOURED = ("model", "last_good", "popular", "none")
+COLOURED = ("model", "last_good", "co_occurrence", "popular_in_category", "popular", "none")
 """Sources with a colour of their own."""
 
 MOST_BINS = 12
