@@ -42,6 +42,10 @@ async def work(settings: Settings, health: Health) -> None:
         asyncio.TaskGroup() as group,
     ):
         group.create_task(Trainer(settings, client, health, share).run(follower))
+        if settings.openlineage.file is not None or settings.openlineage.url is not None:
+            from inference.lineage.emitter import emit  # its libraries are many, and most installations tell nobody
+
+            group.create_task(emit(settings, decoder, health))
 
 
 def worker_name() -> str:

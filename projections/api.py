@@ -24,6 +24,7 @@ from projections.routes import (
     audit,
     dead_letters,
     items,
+    lineage,
     models,
     operations,
     people,
@@ -40,6 +41,7 @@ ROUTES = (
     items.routes,
     models.routes,
     runs.routes,
+    lineage.routes,
     records.routes,  # before `audit`: /decisions/search is no decision
     audit.routes,
     operations.routes,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from projections import examples_runs
+from projections import examples_lineage, examples_runs
 from projections.examples_runs import RUN
 
 NOON = "2026-01-31T12:00:00+00:00"
@@ -149,6 +149,7 @@ EXAMPLES: Mapping[str, Any] = {
     "Model": {"model": "movies", "versions": [VERSION], "live": LIVE, "next": None},
     "VersionDetail": {**VERSION, "training_run": RUN},
     **examples_runs.EXAMPLES,
+    **examples_lineage.EXAMPLES,
     "Deployment": {
         "deployment_id": "d-3",
         "model": "movies",
