@@ -12,7 +12,7 @@ from infra.settings import Settings
 from schemas.errors import Unavailable
 from schemas.topics import TOPICS, Topic
 
-STAMPS = "message.timestamp.type"
+STAMPS, BY_BROKER = "message.timestamp.type", "LogAppendTime"
 KEEP_FOR_EVER = {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
 
 
@@ -37,7 +37,7 @@ async def create_topics(settings: Settings, topics: Iterable[Topic] = tuple(TOPI
             physical(settings, topic.name),
             num_partitions=settings.kafka.partitions,
             replication_factor=settings.kafka.replication,
-            topic_configs={**KEEP_FOR_EVER, "min.insync.replicas": str(settings.kafka.min_insync_replicas)},
+            topic_configs=_configs(settings, topic),
         )
         for topic in topics
     ]
@@ -52,6 +52,12 @@ async def create_topics(settings: Settings, topics: Iterable[Topic] = tuple(TOPI
         raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault}") from fault
     finally:
         await admin.close()
+
+
+def _configs(settings: Settings, topic: Topic) -> dict[str, str]:
+    """Events are stamped by the broker when it takes them in: that is when they became known, on one clock for all."""
+    stamps = {} if topic.kind == "commands" else {STAMPS: BY_BROKER}
+    return {**KEEP_FOR_EVER, **stamps, "min.insync.replicas": str(settings.kafka.min_insync_replicas)}
 
 
 async def stamped_by(settings: Settings, topics: Iterable[str]) -> dict[str, str]:
@@ -75,7 +81,7 @@ async def stamped_by(settings: Settings, topics: Iterable[str]) -> dict[str, str
 
 def _who(entries: Iterable[Sequence[Any]]) -> str:
     values = {name: value for name, value, *_ in entries}
-    return "broker" if values.get(STAMPS) == "LogAppendTime" else "producer"
+    return "broker" if values.get(STAMPS) == BY_BROKER else "producer"
 
 
 def _settled(answers: Iterable[Sequence[Any]]) -> None:
