@@ -29,6 +29,7 @@ WORKER_ROLES = {
     "trainer": "inference.training",
     "deployer": "inference.deployer",
     "embedder": "inference.embedder",
+    "counter": "inference.counting.worker",
     "streams": "streams.app",
     "notary": "infra.audit.notary",
 }

@@ -1,8 +1,12 @@
 """From scored candidates to the answer: what was seen, retired or hidden is taken out, the first `limit` stay."""
 
-from collections.abc import Container, Iterable, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from inference.inputs import Item, Profile
+
+NEWEST = 20
+"""Newest interactions of a history that tell what a user likes."""
 
 
 def answer(
@@ -43,6 +47,36 @@ def answer(
 def popular(counts: Mapping[str, int]) -> list[tuple[str, float]]:
     """Items by how often they were met, most first; equal counts by id. The score is the count."""
     return [(item, float(n)) for item, n in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))]
+
+
+def liked_categories(profile: Profile, history: Sequence[str], catalogue: Mapping[str, Item]) -> frozenset[str]:
+    """The categories that a user asked for, else the one that most of the newest items of the history have.
+
+    Of equals the first in the alphabet; none where nothing is known, and none that the user hides.
+    """
+    if profile.favourite_categories:
+        return profile.favourite_categories - profile.hidden_categories
+    newest = [catalogue[item] for item in newest_of(history) if item in catalogue]
+    counts = Counter(category for item in newest for category in item.categories - profile.hidden_categories)
+    return frozenset(sorted(counts, key=lambda category: (-counts[category], category))[:1])
+
+
+def newest_of(history: Sequence[str]) -> list[str]:
+    """The items of a history, oldest first, whose categories say what a user likes."""
+    return list(dict.fromkeys(history[-NEWEST:]))
+
+
+def liked_first(
+    scored: Sequence[tuple[str, float]], liked: Container[str], catalogue: Mapping[str, Item]
+) -> tuple[list[tuple[str, float]], int]:
+    """Candidates of these categories first, then the others, both in their order; and how many come first."""
+    first: list[tuple[str, float]] = []
+    others: list[tuple[str, float]] = []
+    for item_id, score in scored:
+        item = catalogue.get(item_id)
+        is_liked = item is not None and any(category in liked for category in item.categories)
+        (first if is_liked else others).append((item_id, score))
+    return [*first, *others], len(first)
 
 
 def _barred(item: Item | None, profile: Profile) -> bool:

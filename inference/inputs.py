@@ -55,11 +55,13 @@ class Profile:
         hidden_categories: never to be recommended.
         personalisation: whether the history may be used for the answer.
         training: whether the history may be used for fitting models.
+        favourite_categories: asked for.
     """
 
     hidden_categories: frozenset[str] = frozenset()
     personalisation: bool = True
     training: bool = True
+    favourite_categories: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,8 @@ def evolve_profile(profile: Profile, event: ProfilesEvent) -> Profile:
     match event:
         case UserRegistered() | PersonalDataDestroyed():
             return profile
-        case PreferencesChanged(hidden_categories=hidden):
-            return replace(profile, hidden_categories=frozenset(hidden))
+        case PreferencesChanged(hidden_categories=hidden, favourite_categories=favourite):
+            return replace(profile, hidden_categories=frozenset(hidden), favourite_categories=frozenset(favourite))
         case ConsentGiven(purpose=purpose):
             return _with_consent(profile, purpose, True)
         case ConsentWithdrawn(purpose=purpose):

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg_pool import PoolTimeout
 
+from inference.counting.near import Row
 from inference.inputs import HISTORY_ROWS, SILENT_KINDS, Item, Profile
 from infra.kafka.partitioner import partition_of
 from infra.postgres import away, make_pool
@@ -28,7 +29,7 @@ CHECKPOINTS: LiteralString = """
 USER: LiteralString = """
 SELECT ARRAY(SELECT item_id FROM user_history WHERE user_id = %(user)s AND kind <> ALL(%(silent)s)
              ORDER BY occurred_at DESC, "offset" DESC LIMIT %(rows)s),
-       (SELECT json_build_array(to_json(hidden_categories), personalisation, training)
+       (SELECT json_build_array(to_json(hidden_categories), personalisation, training, to_json(favourite_categories))
           FROM user_profile WHERE user_id = %(user)s),
        EXISTS (SELECT FROM erased_people WHERE user_id = %(user)s),
 """ + CHECKPOINTS.format("partition = %(partition)s AND view IN ('user_history', 'user_profile')")
@@ -57,6 +58,12 @@ REFUSING: LiteralString = """
 SELECT ARRAY(SELECT user_id FROM user_profile WHERE user_id = ANY(%(users)s) AND NOT personalisation)
 """
 
+FOLLOWERS: LiteralString = """
+SELECT (SELECT json_agg(json_build_array(item_id, total, to_json(others), to_json(counts)))
+          FROM co_occurrence WHERE item_id = ANY(%(items)s)),
+       (SELECT json_agg(json_build_array('co_occurrence', topic, partition, next_offset) ORDER BY topic, partition)
+          FROM co_occurrence_offsets)
+"""
 
 NOBODY = Profile()
 
@@ -102,6 +109,14 @@ class Popularity:
     """How often each item was met."""
 
     counts: Mapping[str, int]
+    positions: tuple[AsOf, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Followers:
+    """What follows items of a history, as the counts are kept live."""
+
+    rows: Mapping[str, Row]
     positions: tuple[AsOf, ...]
 
 
@@ -154,7 +169,8 @@ class ReadModels:
             "partition": partition_of(user_id, self._partitions),
         }
         newest_first, row, erased, marks = await self._read(USER, values, self._timeout_s)
-        profile = Profile(frozenset(row[0] or ()), row[1], row[2]) if row else Profile()
+        hidden, personalisation, training, favourite = row or ((), True, True, ())
+        profile = Profile(frozenset(hidden or ()), personalisation, training, frozenset(favourite or ()))
         history = tuple(reversed(newest_first)) if profile.personalisation else ()
         return User(history, profile, row is not None, positions(marks), erased)
 
@@ -178,6 +194,14 @@ class ReadModels:
         """Every item that was met."""
         counts, marks = await self._read(POPULARITY)
         return Popularity(counts or {}, positions(marks))
+
+    async def followers(self, items: Sequence[str]) -> Followers:
+        """What follows these items; no rows while nobody counts."""
+        rows, marks = await self._read(FOLLOWERS, {"items": list(items)}, self._timeout_s)
+        found = {
+            item: Row(total, tuple(zip(others, counts, strict=True))) for item, total, others, counts in rows or ()
+        }
+        return Followers(found, positions(marks))
 
     async def live(self) -> LiveModels:
         """Every model that serves."""

@@ -4,6 +4,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from inference.counting.near import Row
+from inference.counting.scratch import rows_of, silence
+from inference.counting.table import VIEW as CO_OCCURRENCE
 from inference.counts import Counts
 from inference.dataset import INTERACTIONS, PROFILES
 from inference.inputs import Interaction, Item, Profile, evolve_item, evolve_profile, history, spoken
@@ -138,6 +141,16 @@ class Log:
         counted = await self._counts.at(ranges, kept=self.indexed)
         self._reading.ways += counted.ways
         return counted.items
+
+    async def followers(
+        self, decision: RecommendationServed, items: Collection[str], left_out: Iterable[Interaction] = ()
+    ) -> dict[str, Row]:
+        """What followed these items, counted anew, without some interactions of the user."""
+        profiles, ranges = (up_to(decision.positions, CO_OCCURRENCE, topic) for topic in (PROFILES, INTERACTIONS))
+        silent = await silence(self._settings, self._decoder, profiles)
+        gone = {str(row.event_id) for row in left_out}
+        self._reading.ways += [Way(r.topic, r.partition, r.first, r.end, read=r.end) for r in (*profiles, *ranges)]
+        return await rows_of(self._settings, self._decoder, ranges, items, silent=silent.users, left_out=gone)
 
     async def decision_at(self, position: Position, decision_id: str) -> RecommendationServed | None:
         """The record of a decision, when it stands there."""

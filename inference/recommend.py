@@ -1,15 +1,18 @@
-"""How a recommendation is made: by the model when it can, else the last good answer, else what is popular.
+"""How a recommendation is made: by the model when it can, else by what is left that knows most of the user.
 
-Every way ends in an `Outcome` that says what it was made from, so that it can be made again from the log.
+After the model come the user's last good answer, what is met next after the user's items, what is popular in the user's
+categories, and what is popular. Every way ends in an `Outcome` that says what it was made from, so that it can be made
+again from the log.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from prometheus_client import Counter
 
 from inference import candidates
+from inference.counting.near import near, recent
 from inference.inputs import ModelInput, history_sha256, model_input
 from inference.lastgood import Good, LastGood
 from inference.reads import ReadModels, User
@@ -20,7 +23,11 @@ from infra.personal.files import erased
 from schemas.decisions import AsOf
 from schemas.errors import Problem, Unavailable
 
-Source: TypeAlias = Literal["model", "last_good", "popular", "none"]
+Source: TypeAlias = Literal["model", "last_good", "co_occurrence", "popular_in_category", "popular", "none"]
+
+POPULAR: tuple[Source, ...] = ("popular_in_category", "popular")
+
+HISTORY_AWAY = "history_unavailable"
 
 ANSWERS = Counter("retrace_recommendations_total", "Answers by what made them, and why.", ["source", "reason"])
 
@@ -37,6 +44,7 @@ class Offer:
         route: what scored; None when no model did.
         given: what the model was given, when it was asked now.
         based_on: the earlier decision whose candidates these are.
+        positions: how far that had been folded which only this offer was made from.
     """
 
     source: Source
@@ -46,6 +54,7 @@ class Offer:
     route: Route | None = None
     given: ModelInput | None = None
     based_on: str | None = None
+    positions: tuple[AsOf, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,8 @@ def settle(offer: Offer, world: World, limit: int) -> Outcome:
     """Choose the answer from an offer."""
     user = offer.user
     items, filtered = candidates.answer(offer.scored, set(user.history), user.profile, world.catalogue.items, limit)
-    counted = world.counted if offer.source == "popular" else ()
-    positions = (*user.positions, *world.catalogue.positions, *world.routed, *counted)
+    counted = world.counted if offer.source in POPULAR else ()
+    positions = (*user.positions, *world.catalogue.positions, *world.routed, *counted, *offer.positions)
     return Outcome(offer, tuple(items), tuple(filtered), positions)
 
 
@@ -134,11 +143,14 @@ class Recommender:
             user = await self._reads.user(user_id)
         except Unavailable:
             user = good.user if good else User()
-            offer: Offer | Refusal = Refusal("history_unavailable", is_trouble=True)
+            offer: Offer | Refusal = Refusal(HISTORY_AWAY, is_trouble=True)
         else:
             self._refuse_erased(user_id, user.erased)
             offer = await self._ask(user_id, model, user, world.route(model), decision_id)
-        outcome = _choose(offer, user, good, world, limit)
+        outcome = first_filled(personal(offer, user, good), world, limit)
+        if outcome is None or not outcome.items:
+            outcome = first_filled([*await self._near(offer, user), *common(offer, user, world)], world, limit)
+        assert outcome is not None
         ANSWERS.labels(outcome.source, outcome.offer.reason or "").inc()
         return outcome
 
@@ -169,17 +181,49 @@ class Recommender:
         self._last_good.put(model, user_id, good)
         return Offer("model", None, good.scored, user, route, given)
 
+    async def _near(self, made: Offer | Refusal, user: User) -> list[Offer]:
+        """What follows the user's items, where that is counted and the database that holds it answers."""
+        if not user.history or reason_of(made) == HISTORY_AWAY:
+            return []
+        try:
+            followers = await self._reads.followers(list(recent(user.history)))
+        except Unavailable:
+            return []
+        scored = near(user.history, followers.rows)
+        if not scored:
+            return []
+        return [Offer("co_occurrence", reason_of(made), scored, user, positions=followers.positions)]
 
-def _choose(made: Offer | Refusal, user: User, good: Good | None, world: World, limit: int) -> Outcome:
-    """The first offer of which anything is left after the filters."""
-    reason = made.reason if isinstance(made, Refusal) else "nothing_left"
-    offers = [made] if isinstance(made, Offer) else []
-    if isinstance(made, Refusal) and made.is_trouble and good is not None:
-        offers.append(Offer("last_good", reason, good.scored, user, good.route, based_on=good.decision_id))
-    offers.append(Offer("popular", reason, world.popular, user))
-    outcome = settle(offers[0], world, limit)
-    for offer in offers[1:]:
+
+def reason_of(made: Offer | Refusal) -> str:
+    """Why something else than the model answers."""
+    return made.reason if isinstance(made, Refusal) else "nothing_left"
+
+
+def personal(made: Offer | Refusal, user: User, good: Good | None) -> list[Offer]:
+    """The model's offer, or in trouble its last one for this user."""
+    if isinstance(made, Offer):
+        return [made]
+    if made.is_trouble and good is not None:
+        return [Offer("last_good", made.reason, good.scored, user, good.route, based_on=good.decision_id)]
+    return []
+
+
+def common(made: Offer | Refusal, user: User, world: World) -> list[Offer]:
+    """What is popular: first that of the user's categories, where any are known; else at all."""
+    catalogue, popular = world.catalogue.items, Offer("popular", reason_of(made), world.popular, user)
+    liked = candidates.liked_categories(user.profile, user.history, catalogue)
+    if not liked:
+        return [popular]
+    scored, of_liked = candidates.liked_first(world.popular, liked, catalogue)
+    return [Offer("popular_in_category", reason_of(made), scored, user)] * (of_liked > 0) + [popular]
+
+
+def first_filled(offers: Iterable[Offer], world: World, limit: int) -> Outcome | None:
+    """From the first offer of which anything is left after the filters, else from the last; None of no offers."""
+    outcome = None
+    for offer in offers:
+        outcome = settle(offer, world, limit)
         if outcome.items:
             break
-        outcome = settle(offer, world, limit)
     return outcome

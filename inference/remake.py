@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from inference import candidates
+from inference.counting.near import Row, contributions, near, recent
 from inference.inputs import Interaction, Item, ModelInput, Profile, history_sha256, model_input
-from inference.reasons import Reason, reasons
+from inference.reasons import MOST, Reason, reasons
 from inference.rebuild import Known, Log, Shelf
 from inference.scorer import OnnxScorer
 from inference.store import ArtifactStore
@@ -158,9 +159,39 @@ async def popular(case: Case) -> Offered:
     return Offered(candidates.popular(+counts))
 
 
+async def popular_in_category(case: Case) -> Offered:
+    """The same, with the categories that the user likes first, as the catalogue was then."""
+    counted = (await popular(case)).scored
+    known, log = case.known, case.log
+    shelf = await log.shelf(case.decision, [*(item for item, _ in counted), *candidates.newest_of(known.history)])
+    liked = candidates.liked_categories(known.profile, known.history, shelf.items)
+    return Offered(candidates.liked_first(counted, liked, shelf.items)[0])
+
+
+async def co_occurrence(case: Case) -> Offered:
+    """What follows the items of the history: pairs counted anew, from all users, up to the recorded positions."""
+    history = case.known.history
+    rows = await case.log.followers(case.decision, recent(history), case.left_out)
+    return Offered(near(history, rows), why=lambda answered: _followed(history, rows, answered))
+
+
+def _followed(
+    history: Sequence[str], rows: Mapping[str, Row], answered: Sequence[str]
+) -> dict[str, tuple[Reason, ...]]:
+    """The items of the history that add most to each answered one."""
+    weights, shares = recent(history), contributions(history, rows)
+    why: dict[str, tuple[Reason, ...]] = {}
+    for item in answered:
+        strongest = sorted((-share[item], met) for met, share in shares.items() if item in share)[:MOST]
+        why[item] = tuple(Reason(met, weights[met], -value) for value, met in strongest)
+    return why
+
+
 REMAKERS: Mapping[str, Remaker] = {
     "model": by_model,
     "last_good": repeated,
+    "co_occurrence": co_occurrence,
+    "popular_in_category": popular_in_category,
     "popular": popular,
     "none": popular,  # the last thing that is tried, and nothing of it was left
 }

@@ -199,7 +199,7 @@ class Decision(BaseModel):
     version: int | None
     artifact_sha256: str | None
     deployment_id: str | None
-    source: Literal["model", "last_good", "popular", "none"]
+    source: Literal["model", "last_good", "co_occurrence", "popular_in_category", "popular", "none"]
     fallback_reason: str | None
     arm: str
     items: list[dict[str, Any]]

@@ -47,7 +47,7 @@ class RecommendationServed:
         user_id: Who.
         decision_id: Decision, as the caller got it.
         model: Model that was asked for.
-        source: What made the answer: the model, the user's last good answer, what is popular, or nothing.
+        source: What made the answer: the model, the user's last good answer, what follows the user's items, what is popular in the user's categories, what is popular, or nothing.
         fallback_reason: Why the model did not make the answer.
         version: Version of the model; null when none made the answer.
         artifact_sha256: Artifact that scored.
@@ -72,7 +72,7 @@ class RecommendationServed:
     user_id: str
     decision_id: str
     model: str
-    source: Literal["model", "last_good", "popular", "none"]
+    source: Literal["model", "last_good", "co_occurrence", "popular_in_category", "popular", "none"]
     fallback_reason: str | None = None
     version: int | None = None
     artifact_sha256: str | None = None

@@ -46,6 +46,7 @@ ROLES = (
     Role("trainer"),
     Role("deployer"),
     Role("embedder"),
+    Role("counter"),
     Role("streams"),
     Role("notary"),
 )

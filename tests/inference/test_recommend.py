@@ -6,7 +6,7 @@ from inference.artifact import Metadata
 from inference.inputs import Item, Profile
 from inference.lastgood import Good, LastGood
 from inference.reads import Catalogue, Live, User
-from inference.recommend import Offer, Refusal, _choose, settle
+from inference.recommend import Offer, Outcome, Refusal, common, first_filled, personal, settle
 from inference.routing import Route, World
 from schemas.decisions import AsOf
 
@@ -21,6 +21,15 @@ WORLD = World(
 )
 ROUTE = Route(Live("films", 2, "a" * 64, "d2"), Metadata("ease", 1, {}, ("x", "saw", "y"), 1.0))
 GOOD = Good("before", ROUTE, USER, np.array([2, 1, 0, -1], np.int32), np.array([3, 2, 1, 0], np.float32))
+
+
+def _choose(
+    made: Offer | Refusal, user: User, good: Good | None, world: World, limit: int, near: tuple[Offer, ...] = ()
+) -> Outcome:
+    """The answer, from the first offer of which something is left."""
+    outcome = first_filled([*personal(made, user, good), *near, *common(made, user, world)], world, limit)
+    assert outcome is not None
+    return outcome
 
 
 def test_retired_and_hidden_items_are_taken_out_and_named() -> None:
@@ -57,6 +66,44 @@ def test_a_model_whose_items_are_all_filtered_falls_back() -> None:
     """An empty page is the last resort."""
     outcome = _choose(Offer("model", None, [("seen", 1.0)], USER, ROUTE), USER, None, WORLD, 5)
     assert (outcome.source, outcome.offer.reason) == ("popular", "nothing_left")
+
+
+def test_what_follows_the_history_comes_before_what_is_popular() -> None:
+    """The record says what it was made from, and how far that had been counted."""
+    counted = AsOf(view="co_occurrence", topic="interactions", partition=0, next_offset=5)
+    near = Offer("co_occurrence", "no_model", [("next", 0.5), ("old", 0.4)], USER, positions=(counted,))
+    outcome = _choose(Refusal("no_model"), USER, None, WORLD, 5, (near,))
+    assert (outcome.source, outcome.items, outcome.filtered) == ("co_occurrence", (("next", 0.5),), ("old",))
+    assert counted in outcome.positions
+    assert COUNTED not in outcome.positions
+
+
+COMEDIES = {"seen": Item(frozenset({"comedy"})), "pun": Item(frozenset({"comedy"})), "gun": Item(frozenset({"war"}))}
+SHOP = World(
+    catalogue=Catalogue(COMEDIES, {}, (CATALOG,)),
+    popular=(("gun", 9.0), ("seen", 8.0), ("pun", 7.0)),
+    counted=(COUNTED,),
+)
+
+
+def test_popular_things_of_the_categories_met_come_first() -> None:
+    """Without model and counts the catalogue still tells what somebody likes; the page is filled with the rest."""
+    outcome = _choose(Refusal("no_model"), USER, None, SHOP, 5)
+    assert (outcome.source, [item for item, _ in outcome.items]) == ("popular_in_category", ["pun", "gun"])
+    assert COUNTED in outcome.positions
+
+
+def test_what_a_user_asked_for_is_what_a_user_likes() -> None:
+    """Somebody new has no history, but may have said what they want."""
+    new = User(profile=Profile(favourite_categories=frozenset({"war"})), registered=True)
+    assert _choose(Refusal("new_user"), new, None, SHOP, 1).items == (("gun", 9.0),)
+    assert _choose(Refusal("new_user"), User(), None, SHOP, 1).source == "popular"
+
+
+def test_hidden_categories_are_not_liked() -> None:
+    """Who hides what they met is not answered with more of it."""
+    hides = User(("seen",), Profile(hidden_categories=frozenset({"comedy"})))
+    assert _choose(Refusal("no_model"), hides, None, SHOP, 5).items == (("gun", 9.0),)
 
 
 def test_nothing_at_all_is_an_answer_too() -> None:

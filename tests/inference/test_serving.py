@@ -54,7 +54,7 @@ async def test_who_gets_what(town: Town) -> None:
     assert scores == sorted(scores, reverse=True)
 
     other = await town.recommend(USER, model="nothing")
-    assert (other["source"], other["fallback_reason"]) == ("popular", "no_model")
+    assert (other["source"], other["fallback_reason"]) == ("popular_in_category", "no_model")
 
 
 async def test_nonsense_is_a_problem(town: Town) -> None:
@@ -130,7 +130,7 @@ async def test_answers_while_triton_is_away_and_after(town: Town, stack: Stack) 
         assert (away["source"], away["based_on"]) == ("last_good", good["decision_id"])
         assert ids(away) == ids(good)
         never_asked = await town.recommend(stranger)
-        assert never_asked["source"] == "popular"
+        assert never_asked["source"] == "popular_in_category"
         assert never_asked["fallback_reason"].startswith("triton_")
         for _ in range(10):
             await town.recommend(USER)

@@ -19,6 +19,7 @@ from uuid6 import uuid7
 
 import commands.api.app
 import commands.processor.worker
+import inference.counting.worker
 import inference.deployer
 import inference.serving
 import projections.runner
@@ -51,6 +52,7 @@ WORKERS = {
     "processor": commands.processor.worker.work,
     "projector": projections.runner.work,
     "deployer": inference.deployer.work,
+    "counter": inference.counting.worker.work,
 }
 APPS = {"commands": commands.api.app.create_app, "serving": inference.serving.create_app}
 
