@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from console.answers import answers_document, show_answers
+from inference.completeness import Completeness, completeness
 from inference.whereabouts import find
 from infra.audit import keys as notary_keys
 from infra.audit import verifier
@@ -128,6 +130,21 @@ def _text(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as fault:
         raise Invalid(f"{path} cannot be read: {fault}", code="unreadable") from fault
+
+
+@app.command("completeness")
+def complete(since: Since = None, until: Until = None, output: Output = "table") -> None:
+    """Show, for each start of a server, which answers are not on record; exit status 0 only when all of them are."""
+    found = asyncio.run(_complete(Settings(), moment(since), moment(until)))
+    if output == "json":
+        typer.echo(json.dumps(answers_document(found), indent=2, default=str))
+    else:
+        show_answers(found, screen)
+    raise typer.Exit(0 if found.whole else 1)
+
+
+async def _complete(settings: Settings, since: datetime | None, until: datetime | None) -> Completeness:
+    return await completeness(settings, await open_decoder(settings), since, until)
 
 
 @app.command()

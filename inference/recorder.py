@@ -1,7 +1,8 @@
 """The record of what was served: never waited for, never lost unnoticed.
 
 Answers wait in a bounded queue and a task appends them. Each carries a sequence number of this server's start, which a
-record that is not made uses up too, so that whoever reads `decisions` sees the gap.
+record that is not made uses up too, so that whoever reads `decisions` sees the gap; how far the numbers went is told by
+the server, or for one that was killed by the next one (`inference.tickets`).
 """
 
 import asyncio
@@ -10,12 +11,15 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import structlog
 from prometheus_client import Counter, Gauge
 from uuid6 import uuid7
 
+from inference.reporting import Reporter
+from inference.tickets import ENDING, Tickets
 from infra.health import Health
 from infra.kafka.facts import FactWriter
 from infra.registry.enlist import open_decoder
@@ -62,15 +66,17 @@ class Recorder:
     Args:
         size: records that may wait.
         full: what to do with one more; see `RecommendSettings.queue_full`.
+        folder: where the count of answers outlives a kill of the process; nowhere when left out.
     """
 
-    def __init__(self, size: int, full: Literal["shed", "refuse"]) -> None:
+    def __init__(self, size: int, full: Literal["shed", "refuse"], folder: Path | None = None) -> None:
         self._size = size
         self._full = full
-        self._queue: deque[tuple[RecommendationServed, Meta]] = deque()
+        self._queue: deque[tuple[RecommendationServed, Meta, int]] = deque()
         self._arrived = asyncio.Event()
         self._server = server_id()
-        self._sequence = 0
+        name = self._server.rpartition("/")[2]
+        self.tickets = Tickets(self._server, size, None if folder is None else folder / f"{name}{ENDING}")
         self._moved_at = time.monotonic()
         self._closed = False
 
@@ -85,17 +91,17 @@ class Recorder:
 
     def ticket(self) -> Ticket:
         """The next sequence number."""
-        self._sequence += 1
-        return Ticket(self._server, self._sequence)
+        return Ticket(self._server, self.tickets.next())
 
     def put(self, decision: RecommendationServed, meta: Meta) -> bool:
         """Take a record; whether it will be made."""
         if len(self._queue) >= self._size:
             SHED.inc()
+            self.tickets.lose(decision.sequence, decision.decision_id, "shed")
             return False
         if not self._queue:
             self._moved_at = time.monotonic()
-        self._queue.append((decision, meta))
+        self._queue.append((decision, meta, self.tickets.hold(decision.sequence, decision.decision_id)))
         WAITING.set(len(self._queue))
         self._arrived.set()
         return True
@@ -115,10 +121,11 @@ class Recorder:
         self._arrived.set()
 
     def abandon(self) -> None:
-        """Count as shed what still waits; the process ends."""
+        """Count as shed what still waits; the process ends, and the next one reports what it was."""
         if self._queue:
             SHED.inc(len(self._queue))
             log.error("answers were not recorded", lost=len(self._queue), server=self._server)
+        self.tickets.close(done=False)
 
     async def run(self, writer: FactWriter) -> None:
         """Append what is taken, until `close` and nothing waits.
@@ -134,21 +141,24 @@ class Recorder:
 
     async def _append_some(self, writer: FactWriter) -> None:
         batch = list(islice(self._queue, BATCH))
-        outcomes = await asyncio.gather(*(writer.append(*entry) for entry in batch), return_exceptions=True)
+        outcomes = await asyncio.gather(*(writer.append(*entry[:2]) for entry in batch), return_exceptions=True)
         faults = [(entry, o) for entry, o in zip(batch, outcomes, strict=True) if isinstance(o, BaseException)]
-        again = [entry for entry, fault in faults if not self._is_lost(fault)]
+        again = [entry for entry, fault in faults if not self._is_lost(entry[0], fault)]
         for _ in batch:
             self._queue.popleft()
         self._queue.extendleft(reversed(again))
+        for slot in {slot for _, _, slot in batch} - {slot for _, _, slot in again}:
+            self.tickets.release(slot)
         self._count(len(batch) - len(faults))
         if again:
             raise Unavailable(f"{len(again)} answers are not recorded yet: {faults[0][1]}")
 
-    def _is_lost(self, fault: BaseException) -> bool:
+    def _is_lost(self, decision: RecommendationServed, fault: BaseException) -> bool:
         """Whether trying again is of no use: the record itself is wrong."""
         if not isinstance(fault, Incompatible):
             return False
         SHED.inc()
+        self.tickets.lose(decision.sequence, decision.decision_id, "refused")
         log.error("answer cannot be recorded", cause=fault.detail, server=self._server)
         return True
 
@@ -160,19 +170,35 @@ class Recorder:
 
 
 async def record(settings: Settings, recorder: Recorder, health: Health) -> None:
-    """Append what `recorder` takes until it is closed, over every absence of Kafka or the registry."""
+    """Append what `recorder` takes until it is closed, over every absence of Kafka or the registry.
+
+    Beside the records it reports how many answers there were, its last word when all of them are recorded.
+    """
+    reporter = Reporter(settings, recorder.tickets)
     watching = asyncio.create_task(_watch(recorder, health, settings.recommend.kafka_patience_s))
     try:
         while True:
             try:
                 codec = (await open_decoder(settings)).codec
                 async with FactWriter(settings, codec, linger_ms=LINGER_MS, timeout_s=TIMEOUT_S) as writer:
-                    return await recorder.run(writer)
+                    await _recorded(recorder, reporter, writer)
+                    return
             except Problem as problem:
                 log.warning("recording stands still", waiting=recorder.waiting, cause=problem.detail)
                 await asyncio.sleep(RETRY_S)
     finally:
         watching.cancel()
+
+
+async def _recorded(recorder: Recorder, reporter: Reporter, writer: FactWriter) -> None:
+    reporting = asyncio.create_task(reporter.run(writer))
+    try:
+        await recorder.run(writer)
+    finally:
+        reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)
+    await reporter.end(writer)
+    recorder.tickets.close(done=True)
 
 
 async def _watch(recorder: Recorder, health: Health, patience_s: float) -> None:

@@ -126,7 +126,7 @@ async def _running(settings: Settings, health: Health) -> AsyncIterator[Parts]:
 
         last_good = LastGood(options.last_good)
         routing = Routing(reads, prepare, poll_s=options.poll_ms / 1000, last_good=last_good)
-        recorder = Recorder(options.queue_size, options.queue_full)
+        recorder = Recorder(options.queue_size, options.queue_full, settings.ticket_folder)
         with suppress(Problem):
             await routing.refresh()
         following = _watched("routing", routing.run(health), health)

@@ -264,6 +264,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     artifacts: str | None = Field(None, description="fsspec URL of the artifact store; default <data_dir>/artifacts")
 
+    archive: str | None = Field(None, description="fsspec URL of the archive of the log; default <data_dir>/archive")
+
     kafka: KafkaSettings = KafkaSettings()
     postgres: PostgresSettings = PostgresSettings()
     elastic: ElasticSettings = ElasticSettings()
@@ -301,6 +303,11 @@ class Settings(BaseSettings):
         return self.artifacts or (self.data_dir / "artifacts").absolute().as_uri()
 
     @property
+    def archive_url(self) -> str:
+        """Where closed ranges of the log are archived, as an fsspec URL."""
+        return self.archive or (self.data_dir / "archive").absolute().as_uri()
+
+    @property
     def model_repository(self) -> Path:
         """The folder that Triton loads models from."""
         return (self.triton.model_repository or self.data_dir / "triton" / "models").absolute()
@@ -327,8 +334,8 @@ class Settings(BaseSettings):
 
     @property
     def ticket_folder(self) -> Path:
-        """The folder in which each server keeps count of its answers."""
-        return (self.recommend.tickets or self.data_dir / "tickets").absolute()
+        """The folder in which each server keeps count of its answers; another one for each log."""
+        return (self.recommend.tickets or self.data_dir / "tickets").absolute() / f"log-{self.topic_prefix}"
 
     @classmethod
     def settings_customise_sources(

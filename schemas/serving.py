@@ -24,11 +24,11 @@ class LostAnswer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswersReported:
-    """How many answers a server has given so far, and which of them were not recorded.
+    """Which of the answers that a server has given are settled, and which of them were not recorded.
 
     Attributes:
         server: Server and start, as on the records of its answers.
-        sequence: Highest sequence number that was handed out.
+        sequence: Answers up to this number are on record or were lost; in the last word, the highest that was handed out.
         lost: Answers that were not recorded and have not been reported before.
         reported_at: When.
         end: running: it goes on; stopped: its last word; died: it had none, and left a file that says this.
