@@ -45,11 +45,9 @@ def both(draw: Callable[[int], Markup]) -> Markup:
     return Markup("").join(Markup('<div class="chart {}">{}</div>').format(kind, draw(width)) for width, kind in parts)
 
 
-def svg(width: int, height: float, name: str, says: str, parts: Iterable[Markup]) -> Markup:
-    """A drawing with its name and what it shows, for those who cannot see it."""
-    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(
-        width, round(height, 1), f"{name}. {says}"
-    )
+def svg(width: int, height: float, says: str, parts: Iterable[Markup]) -> Markup:
+    """A drawing, and what it shows for those who cannot see it."""
+    head = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">').format(width, round(height, 1), says)
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
@@ -93,7 +91,7 @@ def _timeline(
         parts.append(text(area.left, top - 6, _cut(model, area.width), "strong", "start"))
         own = [one for one in servings if one["model"] == model]
         parts += [_bar(area, one, place, since, until, top, height) for place, one in enumerate(own)]
-    return svg(width, area.top + area.height + BOTTOM, "Versions in production", says, parts)
+    return svg(width, area.top + area.height + BOTTOM, f"Versions in production. {says}", parts)
 
 
 def _bar(area: Area, one: Json, place: int, since: datetime, until: datetime, top: float, height: float) -> Markup:
@@ -117,23 +115,33 @@ def _cut(words: str, width: float) -> str:
     return words if len(words) <= most else words[: most - 1] + "…"
 
 
-def stacked(course: Json, kinds: Sequence[tuple[str, str]], name: str, unit: str) -> Markup:
+def stacked(
+    course: Json, kinds: Sequence[tuple[str, str]], name: str, unit: str, marks: Sequence[tuple[datetime, str]] = ()
+) -> Markup:
     """Counts over time, one kind upon another.
 
     Args:
         course: steps of equal length, as `Figures.course` has them.
         kinds: each kind and the class that colours it, the lowest first.
         unit: what is counted.
+        marks: moments worth a line, and what to write at each.
     """
     says = f"up to {_highest(course):,} {unit} in {length(course['step_s'])}"
-    return both(lambda width: _stacked(width, course, kinds, unit, name, says))
+    return both(lambda width: _stacked(width, course, kinds, unit, f"{name}. {says}", marks))
 
 
 def _highest(course: Json) -> int:
     return max((sum(step["answers"].values()) for step in course["steps"]), default=0)
 
 
-def _stacked(width: int, course: Json, kinds: Sequence[tuple[str, str]], unit: str, name: str, says: str) -> Markup:
+def _stacked(
+    width: int,
+    course: Json,
+    kinds: Sequence[tuple[str, str]],
+    unit: str,
+    says: str,
+    marks: Sequence[tuple[datetime, str]],
+) -> Markup:
     steps, step = course["steps"], timedelta(seconds=course["step_s"])
     end, ticks = numbers(_highest(course), 4)
     area = _area(width, ticks, 190)
@@ -149,7 +157,21 @@ def _stacked(width: int, course: Json, kinds: Sequence[tuple[str, str]], unit: s
                 tip = f"{at:%Y-%m-%d %H:%M:%S} to {at + step:%H:%M:%S}: {count:,} {kind.replace('_', ' ')}"
                 parts.append(rect(x + each * 0.06, y, each * 0.88, area.height * count / end, colour, tip))
                 base += count
-    return svg(width, area.top + area.height + BOTTOM, name, says, parts)
+    parts += _marks(area, first, last, marks, free=len(unit) * LETTER + 16)
+    return svg(width, area.top + area.height + BOTTOM, says, parts)
+
+
+def _marks(
+    area: Area, first: datetime, last: datetime, marks: Sequence[tuple[datetime, str]], free: float
+) -> Iterable[Markup]:
+    """A line at each moment; words only from `free` on, and where they do not run into those before."""
+    for at, words in marks:
+        if first <= at <= last:
+            x = area.x((at - first) / (last - first))
+            yield line(x, area.top - 4, x, area.top + area.height, "mark")
+            if x - len(words) * LETTER / 2 > free:
+                yield text(x, area.top - 8, words, "tick")
+                free = x + len(words) * LETTER / 2 + 6
 
 
 def lines(course: Json, series: Sequence[tuple[str, str, str]], name: str) -> Markup:
@@ -181,7 +203,7 @@ def _lines(
         path = " ".join(f"{x},{y}" for x, y in points)
         parts.append(Markup('<polyline points="{}" class="line {}"/>').format(path, colour))
         parts += [Markup('<circle cx="{}" cy="{}" r="2" class="{}"/>').format(x, y, colour) for x, y in points[:120]]
-    return svg(width, area.top + area.height + BOTTOM, name, says, parts)
+    return svg(width, area.top + area.height + BOTTOM, f"{name}. {says}", parts)
 
 
 def _ends(course: Json) -> tuple[datetime, datetime]:

@@ -133,7 +133,9 @@ def _timeline(model: Json, document: Json, until: datetime) -> Markup:
 
 def _volumes(model: Json) -> Markup:
     kinds = [(name, colour) for name, colour, _ in _sources(model)]
-    return chart.stacked(model["answers"]["course"], kinds, f"Recommendations of {model['model']}", "recommendations")
+    marks = [(datetime.fromisoformat(one["from"]), f"v{one['version']}") for one in model["serving"]]
+    name = f"Recommendations of {model['model']}"
+    return chart.stacked(model["answers"]["course"], kinds, name, "recommendations", marks)
 
 
 def _latencies(model: Json) -> Markup:

@@ -8,11 +8,13 @@ from typing import Any, Self
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
-from infra.kafka.topics import physical
+from infra.kafka.topics import KEEP_FOR_EVER, STAMPS, physical
 from infra.settings import Settings
 from schemas.catalog import ItemAdded, ItemRetired
 from schemas.contracts import contracts
@@ -58,6 +60,7 @@ class Chronicle:
         self._sent: list[Any] = []
 
     async def __aenter__(self) -> Self:
+        await _keep_our_stamps(self.settings)
         self._producer = AIOKafkaProducer(**aiokafka_options(self.settings.kafka), linger_ms=20)
         await self._producer.start()
         return self
@@ -179,6 +182,18 @@ class Chronicle:
         )
         undone = DeploymentRolledBack(**same, version=version, serving=serving, reason=reason)
         await self.say(undone, at + timedelta(seconds=6), "deployer")
+
+
+async def _keep_our_stamps(settings: Settings) -> None:
+    """Let the topics keep the times that records come with, where the broker would put its own."""
+    configs = {**KEEP_FOR_EVER, STAMPS: "CreateTime"}
+    names = [physical(settings, topic.name) for topic in TOPICS.values()]
+    admin = AIOKafkaAdminClient(**aiokafka_options(settings.kafka))
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in names])
+    finally:
+        await admin.close()
 
 
 def served(user: str, number: int, at: datetime, **changes: Any) -> RecommendationServed:
