@@ -122,6 +122,7 @@ class Reading:
             Incompatible: one of the events cannot be read.
             Unavailable: the brokers or the registry do not answer.
         """
+        keys = frozenset(keys)
         parts = [part for part in await checked(self._settings, ranges) if part.end > part.first]
         found: list[Recorded] = []
         scans: list[OffsetRange] = []

@@ -21,6 +21,9 @@ from schemas.errors import Invalid, NotFound
 ITEM = "item:"
 """How all interactions with an item are named."""
 
+BY_MODEL = ("model", "last_good")
+"""Sources of answers that a model made, now or before."""
+
 VERSIONS = """
     SELECT model, version, artifact_sha256, retired,
         EXISTS (SELECT FROM live_models l WHERE l.model = r.model AND l.version = r.version) AS live
@@ -121,8 +124,8 @@ async def suppose(settings: Settings, case: Case, what_if: WhatIf) -> Hypothesis
         case = replace(case, decision=_by(recorded, chosen))
         supposed.append(f"version {chosen['version']} of {chosen['model']} had been asked")
     case = replace(case, known=case.known.without(left_out), left_out=tuple(left_out))
-    case, remade, note = await _answered(case)
-    by_model = case.decision.source in ("model", "last_good")
+    case, remade, note = await _answered(case, recorded)
+    by_model = case.decision.source in BY_MODEL
     return Hypothesis(
         supposed=(*supposed, *note),
         source=case.decision.source if remade.items else "none",
@@ -134,15 +137,15 @@ async def suppose(settings: Settings, case: Case, what_if: WhatIf) -> Hypothesis
     )
 
 
-async def _answered(case: Case) -> tuple[Case, Remade, tuple[str, ...]]:
-    """The answer, by what is popular where the model would have had none, and what is to be said of that."""
+async def _answered(case: Case, recorded: RecommendationServed) -> tuple[Case, Remade, tuple[str, ...]]:
+    """The answer, by the recorded fallback where the model would have had none, and what is to be said of that."""
     remade = await remake(case)
-    if remade.items or case.decision.source not in ("model", "last_good"):
+    if remade.items or case.decision.source not in BY_MODEL:
         return case, remade, ()
-    if not any(position.view == "popularity" for position in case.decision.positions):
-        return case, remade, ("the model would have had nothing to answer; what was popular then is not on its record",)
-    case = replace(case, decision=replace(case.decision, source="popular"))
-    return case, await remake(case), ("the model would have had nothing to answer: what was popular is shown",)
+    if recorded.source in BY_MODEL:
+        return case, remade, ("the model has nothing to answer; what others would have answered is not on this record",)
+    case = replace(case, decision=recorded)
+    return case, await remake(case), ("the model has nothing to answer: what answered instead is shown",)
 
 
 def named(known: Known, name: str) -> list[Interaction]:
