@@ -1,29 +1,32 @@
 """`retrace train`: ask for a training run and follow it, or make an old one again and compare."""
 
 import asyncio
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from console import runs
 from console.api import Api
 from console.story import Story
 from inference.fitting import Fitted, fit_on_log
 from inference.runs import NO_RUNS, Run, evolve
-from inference.store import digest
+from inference.store import ArtifactStore, digest
 from inference.told import Progressed, Telling
 from infra.kafka.ranges import ranges_now
 from infra.kafka.replay import recorded
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
-from schemas.errors import Invalid, NotFound, Problem
+from schemas.errors import Incompatible, Invalid, NotFound, Problem
 from schemas.models import TrainingCompleted
 
 console = Console()
+aside = Console(stderr=True)
 
 
 def train(
@@ -34,12 +37,18 @@ def train(
     wait: Annotated[bool, typer.Option(help="follow the run until it ends")] = True,
     from_run: Annotated[str | None, typer.Option(help="make this run again")] = None,
     verify: Annotated[bool, typer.Option(help="with --from-run: compare hashes and metrics, register nothing")] = False,
+    output: Annotated[
+        Literal["table", "json"], typer.Option("--output", "-o", help="form of what --verify finds")
+    ] = "table",
 ) -> None:
     """Train a version of a model on the log; or verify that an earlier run gives the same again."""
     settings = Settings()
     if from_run is not None and verify:
-        verification = asyncio.run(verify_run(settings, from_run, Story(console)))
-        console.print(verification.table())
+        verification = asyncio.run(verify_run(settings, from_run, Story(aside if output == "json" else console), model))
+        if output == "json":
+            typer.echo(json.dumps(verification.as_dict(), indent=2))
+        else:
+            console.print(verification.table())
         raise typer.Exit(0 if verification.identical else 1)
     if from_run is not None or verify:
         raise Invalid("--from-run and --verify go together: retrace train --from-run RUN --verify")
@@ -54,17 +63,19 @@ class Verification:
 
     Attributes:
         erased_since: interactions that are left out now because their users have been erased since the run began.
+        stored: what is wrong with the artifact in the store; nothing when it is there as it was.
     """
 
     run_id: str
     recorded: dict[str, Any]
     rebuilt: dict[str, Any]
     erased_since: int = 0
+    stored: str = ""
 
     @property
     def identical(self) -> bool:
         """Whether everything is the same."""
-        return self.recorded == self.rebuilt
+        return self.recorded == self.rebuilt and not self.stored
 
     @property
     def verdict(self) -> str:
@@ -76,7 +87,15 @@ class Verification:
                 f"[yellow]cannot be made again[/]: {self.erased_since:,} of its interactions are of people who have "
                 "been erased since, and are not used any more"
             )
-        return "[red]NOT identical[/]"
+        if self.recorded == self.rebuilt:
+            return f"[yellow]made again identically, and the store is not right[/]: {self.stored}"
+        differ = [name for name, was in self.recorded.items() if self.rebuilt.get(name) != was]
+        return f"[red]NOT identical[/]: {', '.join(differ)}" + (f"; {self.stored}" if self.stored else "")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for programs."""
+        verdict = Text.from_markup(self.verdict).plain
+        return {**asdict(self), "identical": self.identical, "verdict": verdict}
 
     def table(self) -> Table:
         """Side by side."""
@@ -88,8 +107,10 @@ class Verification:
         return table
 
 
-async def verify_run(settings: Settings, run_id: str, story: Story) -> Verification:
+async def verify_run(settings: Settings, run_id: str, story: Story, model: str | None = None) -> Verification:
     """Replay the exact ranges of a completed run, fit again and compare dataset, artifact and metrics.
+
+    The artifact in the store is looked at as well.
 
     Raises:
         NotFound: the log has no such run.
@@ -97,7 +118,7 @@ async def verify_run(settings: Settings, run_id: str, story: Story) -> Verificat
         Incompatible, Unavailable: the log cannot be read.
     """
     decoder = await open_decoder(settings)
-    run = await find_run(settings, run_id)
+    run = await find_run(settings, run_id, model)
     if not isinstance(run.outcome, TrainingCompleted) or run.ranges is None:
         raise Invalid(f"run {run_id} has not completed, so there is nothing to compare with", code="run_not_completed")
     with story.step(f"replay {len(run.ranges)} offset ranges and fit {run.algorithm} again") as step:
@@ -111,16 +132,26 @@ async def verify_run(settings: Settings, run_id: str, story: Story) -> Verificat
                 seen = telling.done
 
         fitted = await fit_on_log(settings, decoder, run.ranges, run.algorithm, run.params, run.k, tell)
-        verification = _compared(run_id, run.outcome, fitted)
+        stored = await asyncio.to_thread(_stored, settings, run.outcome.artifact_sha256)
+        verification = _compared(run_id, run.outcome, fitted, stored)
         step.outcome = f"{fitted.dataset.manifest.rows:,} rows, {verification.verdict}"
     return verification
 
 
-def _compared(run_id: str, was: TrainingCompleted, now: Fitted) -> Verification:
+def _stored(settings: Settings, sha256: str) -> str:
+    """What is wrong with an artifact in the store, in a sentence; nothing when it is right."""
+    try:
+        ArtifactStore(settings).get(sha256)
+    except (NotFound, Incompatible) as problem:
+        return problem.detail
+    return ""
+
+
+def _compared(run_id: str, was: TrainingCompleted, now: Fitted, stored: str) -> Verification:
     manifest = now.dataset.manifest
     rebuilt = _facts(manifest.sha256, manifest.rows, manifest.duplicates, digest(now.artifact), now.metrics)
     claimed = _facts(was.dataset_sha256, was.dataset_rows, was.duplicates, was.artifact_sha256, was.metrics)
-    return Verification(run_id, claimed, rebuilt, manifest.erased_since)
+    return Verification(run_id, claimed, rebuilt, manifest.erased_since, stored)
 
 
 def _facts(dataset: str, rows: int, duplicates: int, artifact: str, metrics: Any) -> dict[str, Any]:
