@@ -1,13 +1,16 @@
 """Reading public data sets as they are handed round.
 
-A folder with `train.txt` and `test.txt`, a line per user (`user item item ...`), no order; a file `sequences.txt` of
-such lines in the order of time; or an atomic file of RecBole, `*.inter`, with columns for user, item and time.
+A folder with `train.txt` and, if somebody has split the data, `test.txt`, a line per user (`user item item ...`), no
+order; a file `sequences.txt` of such lines in the order of time; or an atomic file of RecBole, `*.inter`, with columns
+for user, item and time.
 """
 
 import csv
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from inference.interactions import Interactions
 from schemas.errors import Invalid, NotFound
@@ -23,11 +26,12 @@ class Split:
 
     Attributes:
         name: of the data set.
+        test: None where it is still to be split off.
     """
 
     name: str
     train: Interactions
-    test: Interactions
+    test: Interactions | None
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,18 @@ def found(path: Path) -> list[Data]:
     here = _in_folder(path)
     below = [data for folder in sorted(p for p in path.iterdir() if p.is_dir()) for data in _in_folder(folder)]
     if not here and not below:
-        wanted = f"{TRAIN} and {TEST}, {SEQUENCES}, or {ATOMIC}"
+        wanted = f"{TRAIN} (with {TEST} where it is split), {SEQUENCES}, or {ATOMIC}"
         raise NotFound(f"{path} holds no data set: it takes {wanted}, there or in a folder below", code="no_data")
     return [*here, *below]
 
 
 def _in_folder(folder: Path) -> Iterator[Data] | list[Data]:
     data: list[Data] = []
-    if (folder / TRAIN).is_file() and (folder / TEST).is_file():
-        train, test = _lines(folder / TRAIN), _lines(folder / TEST)
-        data.append(Split(folder.name, as_interactions(train), as_interactions(test)))
+    if (folder / TEST).is_file() and not (folder / TRAIN).is_file():
+        raise NotFound(f"{folder} has {TEST} and no {TRAIN}: there is nothing to learn from", code="no_data")
+    if (folder / TRAIN).is_file():
+        test = as_interactions(_lines(folder / TEST)) if (folder / TEST).is_file() else None
+        data.append(Split(folder.name, as_interactions(_lines(folder / TRAIN)), test))
     if (folder / SEQUENCES).is_file():
         data.append(Sequences(folder.name, _lines(folder / SEQUENCES)))
     return [*data, *(_timed(file) for file in sorted(folder.glob(ATOMIC)))]
@@ -86,9 +92,23 @@ def as_interactions(lines: Lines) -> Interactions:
     return Interactions.of(users, items, [1.0] * len(items), times)
 
 
+@contextmanager
+def _reading(file: Path) -> Iterator[TextIO]:
+    """The text of a file, with or without a mark at its beginning.
+
+    Raises:
+        Invalid: it is no text.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as text:
+            yield text
+    except UnicodeDecodeError as fault:
+        raise Invalid(f"{file.name} is no text in UTF-8: {fault.reason}", code="bad_data") from fault
+
+
 def _lines(file: Path) -> Lines:
     lines: Lines = {}
-    with file.open(encoding="utf-8") as text:
+    with _reading(file) as text:
         for number, line in enumerate(text, start=1):
             names = line.split()
             if not names:
@@ -102,7 +122,7 @@ def _lines(file: Path) -> Lines:
 
 
 def _timed(file: Path) -> Timed:
-    with file.open(encoding="utf-8", newline="") as text:
+    with _reading(file) as text:
         reader = csv.DictReader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
         columns = {name.split(":")[0]: name for name in reader.fieldnames or ()}
         if missing := {"user_id", "item_id", "timestamp"} - columns.keys():

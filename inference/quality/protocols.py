@@ -18,6 +18,9 @@ from schemas.errors import Invalid
 HELD_OUT = 0.1
 """Share of each user's training pairs that hyper-parameters are chosen on, where there are no times."""
 
+TESTED = 0.2
+"""Share of each user's pairs that is the test, where nobody has split any off."""
+
 LATEST = 0.2
 """Share of the interactions, the latest, that is predicted where there are times."""
 
@@ -76,6 +79,15 @@ def protocol_of(data: Data) -> Protocol:
     Raises:
         Invalid: too little is left to learn from or to predict.
     """
+    protocol = _protocol(data)
+    if not all(task.cases for task in (*protocol.choices, protocol.report)):
+        raise Invalid(
+            f"{data.name}: nobody has anything left to predict that they had not met before", code="empty_split"
+        )
+    return protocol
+
+
+def _protocol(data: Data) -> Protocol:
     match data:
         case Split():
             return _split(data)
@@ -86,20 +98,23 @@ def protocol_of(data: Data) -> Protocol:
 
 
 def _split(data: Split) -> Protocol:
-    kept, held = _part_of_each(data.train)
     says = "given split; training items masked; hyper-parameters on a tenth of each user's training pairs"
-    choice, report = Task(kept, _some(cases(kept, held))), Task(data.train, cases(data.train, data.test))
-    items = set(data.train.items) | set(data.test.items)
-    shape = (len(set(data.train.users) | set(data.test.users)), len(items), len(data.train) + len(data.test))
+    train, test = data.train, data.test
+    if test is None:
+        train, test = _part_of_each(data.train, TESTED, SEED + 1)
+        says = says.replace("given split", "a fifth of each user's pairs, drawn, is the test")
+    kept, held = _part_of_each(train, HELD_OUT, SEED)
+    choice, report = Task(kept, _some(cases(kept, held))), Task(train, cases(train, test))
+    items = set(train.items) | set(test.items)
+    shape = (len(set(train.users) | set(test.users)), len(items), len(train) + len(test))
     return Protocol(data.name, shape, False, False, (RECALL_20, NDCG_20), (choice,), report, says)
 
 
-def _part_of_each(data: Interactions) -> tuple[Interactions, Interactions]:
-    """All but a tenth of each user's pairs, and that tenth; users with fewer than ten may lose one."""
-    chance = np.random.default_rng(SEED).random(len(data))
-    held = chance < HELD_OUT
+def _part_of_each(data: Interactions, share: float, seed: int) -> tuple[Interactions, Interactions]:
+    """All but a share of each user's pairs, and that share; of users with few pairs perhaps nothing."""
+    held = np.random.default_rng(seed).random(len(data)) < share
     if held.all() or not held.any():
-        raise Invalid("there are too few pairs to choose hyper-parameters on", code="empty_split")
+        raise Invalid("there are too few pairs to hold any out", code="empty_split")
     return data.select(~held), data.select(held)
 
 

@@ -60,14 +60,18 @@ def test_every_form_is_recognised(tmp_path: Path) -> None:
     [
         ("sequences.txt", "u1 x\nu1 y\n", "sequences.txt, line 2: user u1 has a line already"),
         ("sequences.txt", "u1\n\n", "sequences.txt has no items"),
+        ("sequences.txt", "\xff\xfe", "sequences.txt is no text"),
+        ("test.txt", "u1 x\n", "no train.txt: there is nothing to learn from"),
         ("c.inter", "user_id:token\titem_id:token\nu\tx\n", "c.inter has no column timestamp"),
         ("c.inter", "user_id\titem_id\ttimestamp\nu\tx\tsoon\n", "c.inter, line 2: 'soon' is no time"),
     ],
 )
 def test_bad_data_is_told_with_its_line(tmp_path: Path, name: str, text: str, said: str) -> None:
     """Whoever made the file has to find the place."""
-    with pytest.raises(Invalid, match=said):
-        found(written(tmp_path, name, text))
+    folder = written(tmp_path, name, "")
+    (folder / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises((Invalid, NotFound), match=said):
+        found(folder)
 
 
 def test_nothing_to_read_is_told(tmp_path: Path) -> None:
@@ -93,6 +97,44 @@ def test_what_is_reported_was_never_seen(lines: dict[str, list[str]]) -> None:
     choice, report = protocol.choices[0].train.histories(), protocol.report.train.histories()
     assert all(report[user] == tuple(lines[user][: len(report[user])]) for user in report)
     assert all(len(choice.get(case.user, ())) == len(lines[case.user]) - 2 for case in protocol.choices[0].cases)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("sequences.txt", "u a a a a\nv a a a\n"),
+        ("sequences.txt", "u a b\nv a\n"),
+        ("train.txt", "u a\n"),
+        ("c.inter", "user_id:token\titem_id:token\ttimestamp:float\nu\ta\t1\nv\tb\t2\n"),
+        ("c.inter", "user_id:token\titem_id:token\ttimestamp:float\n" + "u\ta\t5\nv\tb\t5\n" * 50),
+    ],
+)
+def test_too_little_is_told(tmp_path: Path, name: str, text: str) -> None:
+    """Data that cannot be measured on are no fault of the program, and say so."""
+    (data,) = found(written(tmp_path, name, text))
+    with pytest.raises(Invalid) as caught:
+        protocol_of(data)
+    assert caught.value.code == "empty_split"
+
+
+def test_odd_files_are_measured_all_the_same(tmp_path: Path) -> None:
+    """A mark at the beginning, lines ended as on Windows, empty ones, tabs, huge ids, users with one item, no test."""
+    chance = random.Random(4)
+    lines = [
+        "\ufeff99999999999999999999 7",
+        "",
+        "lonely 7\t",
+        *(
+            "\t".join([str(10**18 + user), *(str(chance.randrange(12) * 10**15) for _ in range(chance.randint(1, 9)))])
+            for user in range(80)
+        ),
+    ]
+    (data,) = found(written(tmp_path, "train.txt", "\r\n".join(lines)))
+    protocol = protocol_of(data)
+    assert "99999999999999999999" in {*protocol.report.train.users, *(case.user for case in protocol.report.cases)}
+    rows = rows_of(data)
+    assert "drawn" in rows[0]["protocol"]
+    assert all(0 < row["ndcg@10"] <= 1 for row in rows)
 
 
 def test_a_tenth_of_the_training_pairs_chooses() -> None:

@@ -1,7 +1,7 @@
 """SASRec: what it is trained on, and, where PyTorch is installed, that it learns and repeats itself."""
 
 import importlib.util
-from collections.abc import Iterator
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -43,10 +43,10 @@ def test_nobody_with_two_interactions_is_told() -> None:
 
 
 @pytest.fixture
-def without_torch(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """An installation without the extra."""
-    monkeypatch.setitem(__import__("sys").modules, "torch", None)
-    monkeypatch.delitem(__import__("sys").modules, "inference.transformer", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "inference.transformer", raising=False)
     return
 
 
