@@ -18,7 +18,7 @@ import structlog
 from commands.aggregate import Aggregate
 from commands.processor.memory import Fold, Memory
 from commands.protocol.state import Answer, Identity, Last, Versioned, answer_of, is_outcome
-from infra.kafka import columns, frame
+from infra.kafka import columns
 from infra.kafka.fetch import Fetched, fetch, open_client
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
@@ -99,8 +99,7 @@ async def _pieces(settings: Settings, rest: OffsetRange, decoder: Decoder) -> As
 
 
 def _rows(fetched: Fetched, topic: Topic) -> pl.DataFrame:
-    part = fetched.part
-    return columns.counting(frame.of_range(fetched.blocks, part.first, part.end, HEADERS), topic)
+    return columns.counting(fetched.rows(HEADERS), topic)
 
 
 def prepare(rows: pl.DataFrame, next_offset: int, codec: Codec) -> Piece:

@@ -1,11 +1,13 @@
 """Record batches as the brokers keep them, asked for directly: the way of a replay, which needs no consumer group."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
 from aiokafka import AIOKafkaClient, TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
@@ -16,6 +18,7 @@ from aiokafka.errors import (
 )
 from aiokafka.protocol.fetch import FetchRequest
 
+from infra.kafka import frame
 from infra.kafka.block import Block, split
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.topics import physical
@@ -44,6 +47,24 @@ class Fetched:
     blocks: Sequence[Block]
     passed: int
 
+    def rows(self, headers: Sequence[str]) -> pl.DataFrame:
+        """The records of the range as `infra.kafka.frame.of_range` gives them.
+
+        Raises:
+            Incompatible: a block is damaged, or holds a header that is no text.
+        """
+        if isinstance(self.blocks, Archived):
+            return frame.within(self.blocks.frame(headers), self.part.first, self.part.end)
+        return frame.of_range(self.blocks, self.part.first, self.part.end, headers)
+
+
+class Archived(Sequence[Block], ABC):
+    """Blocks that are made only when somebody asks for them: of records that an archive has kept as columns."""
+
+    @abstractmethod
+    def frame(self, headers: Sequence[str]) -> pl.DataFrame:
+        """The records as `infra.kafka.frame.of_blocks` gives them."""
+
 
 @asynccontextmanager
 async def open_client(settings: Settings, topics: Sequence[str]) -> AsyncIterator[AIOKafkaClient]:
@@ -68,10 +89,12 @@ async def fetch(
 ) -> AsyncGenerator[Fetched, None]:
     """The blocks of these ranges one after another; the next answer is on its way while one is worked on.
 
+    What Kafka no longer has comes from the archive.
+
     Raises:
         Invalid: a range is no longer in the log.
-        Incompatible: a batch is damaged.
-        Unavailable: the brokers do not answer.
+        Incompatible: a batch is damaged, or a file of the archive.
+        Unavailable: the brokers or the archive do not answer.
     """
     todo = [part for part in parts if part.end > part.first]
     ahead: asyncio.Task[_Answer] | None = None
@@ -79,7 +102,15 @@ async def fetch(
         for place, part in enumerate(todo):
             offset = part.first
             while offset < part.end:
-                answer = await (ahead or _ask(client, settings, part, offset))
+                try:
+                    answer = await (ahead or _ask(client, settings, part, offset))
+                except _Gone as gone:
+                    ahead = None
+                    async for kept in _archived(settings, part, offset, gone):
+                        yield kept
+                        offset += kept.passed
+                    part = todo[place] = rest_of(part, offset)
+                    continue
                 following = max(answer.next_offset, offset)
                 ahead = _ahead(client, settings, todo, place, following)
                 yield Fetched(part, answer.blocks, min(following, part.end) - offset)
@@ -89,6 +120,29 @@ async def fetch(
             ahead.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await ahead
+
+
+class _Gone(Invalid):
+    """Kafka no longer has an offset, or never had it."""
+
+    code = "range_outside_log"
+
+
+async def _archived(settings: Settings, part: OffsetRange, offset: int, gone: _Gone) -> AsyncGenerator[Fetched, None]:
+    """What the archive has of a range from `offset` on."""
+    from infra.archive.reading import kept  # so that only a reader who needs the archive carries its libraries
+
+    at = offset
+    async for blocks, end in kept(settings, rest_of(part, offset)):
+        yield Fetched(rest_of(part, at), blocks, end - at)
+        at = end
+    if at == offset:
+        raise gone
+
+
+def rest_of(part: OffsetRange, first: int) -> OffsetRange:
+    """A range from a later offset on."""
+    return OffsetRange(topic=part.topic, partition=part.partition, first=first, end=part.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +174,7 @@ async def _ask(client: AIOKafkaClient, settings: Settings, part: OffsetRange, of
             if blocks:
                 return _Answer(list(standing(blocks, part, aborted)), blocks[-1].next_offset)
         except OffsetOutOfRangeError as fault:
-            raise Invalid(f"offset {offset} of {name_of(part)} is not in the log", code="range_outside_log") from fault
+            raise _Gone(f"offset {offset} of {name_of(part)} is neither in Kafka nor in the archive") from fault
         except FINAL as fault:
             raise Incompatible(f"{name_of(part)} cannot be read at offset {offset}: {fault!r}") from fault
         except KafkaError as fault:

@@ -46,7 +46,12 @@ def of_range(blocks: Iterable[Block], first: int, end: int, headers: Sequence[st
     Raises:
         Incompatible: as `of_blocks`.
     """
-    return of_blocks(blocks, headers).filter(pl.col("offset").is_between(first, end, closed="left"))
+    return within(of_blocks(blocks, headers), first, end)
+
+
+def within(rows: pl.DataFrame, first: int, end: int) -> pl.DataFrame:
+    """The records from offset `first` on and before `end`."""
+    return rows.filter(pl.col("offset").is_between(first, end, closed="left"))
 
 
 def of_raws(raws: Iterable[Raw], headers: Sequence[str]) -> pl.DataFrame:

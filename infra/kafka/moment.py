@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from infra.kafka import frame
 from infra.kafka.fetch import fetch, open_client
 from infra.kafka.ranges import checked, ranges_between
 from infra.settings import Settings
@@ -66,7 +65,7 @@ async def _stamped(settings: Settings, parts: Sequence[OffsetRange]) -> datetime
     stamps: list[int] = []
     async with open_client(settings, sorted({part.topic for part in parts})) as client:
         async for fetched in fetch(client, settings, parts):
-            rows = frame.of_range(fetched.blocks, fetched.part.first, fetched.part.end, ())
+            rows = fetched.rows(())
             stamps += rows["timestamp_ms"].to_list()
     if not stamps:
         raise Invalid("no record stands at this position: give one that an answer gave", code="no_such_record")

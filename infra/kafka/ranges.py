@@ -36,10 +36,11 @@ async def checked(settings: Settings, ranges: Iterable[OffsetRange]) -> list[Off
         if log is None:
             raise NotFound(f"the log has no partition {part.topic}/{part.partition}", code="unknown_partition")
         if part.first < log.first:
-            start = f"the log begins at {log.first}"
+            start = f"what Kafka and the archive have begins at {log.first}; begin there"
             raise Invalid(f"{name_of(part)} begins before the start of the log: {start}", code="range_before_start")
         if part.end > log.end:
-            raise Invalid(f"{name_of(part)} goes past the end of the log: it ends at {log.end}", code="range_past_end")
+            end = f"the log ends at {log.end}; end there, or wait"
+            raise Invalid(f"{name_of(part)} goes past the end of the log: {end}", code="range_past_end")
     return ordered
 
 
@@ -70,7 +71,7 @@ def sliced(ranges: Iterable[OffsetRange], size: int) -> Iterator[OffsetRange]:
 
 
 async def ranges_now(settings: Settings, topics: Iterable[str]) -> list[OffsetRange]:
-    """The whole of these topics as they stand, one range per partition.
+    """The whole of these topics as they stand, archive and Kafka as one, one range per partition.
 
     Raises:
         NotFound: there is no such topic.
@@ -88,6 +89,27 @@ async def ranges_between(
         NotFound: there is no such topic.
         Unavailable: the brokers do not answer.
     """
+    starts, ranges = await _in_kafka(settings, topics, since, until)
+    return [
+        await _with_archive(settings, part, start, since, until) if start else part
+        for start, part in zip(starts, ranges, strict=True)
+    ]
+
+
+async def kafka_ranges(settings: Settings, topics: Iterable[str]) -> list[OffsetRange]:
+    """The part of these topics that Kafka itself has, one range per partition.
+
+    Raises:
+        NotFound: there is no such topic.
+        Unavailable: the brokers do not answer.
+    """
+    return (await _in_kafka(settings, topics, None, None))[1]
+
+
+async def _in_kafka(
+    settings: Settings, topics: Iterable[str], since: datetime | None, until: datetime | None
+) -> tuple[list[int], list[OffsetRange]]:
+    """Where each partition begins in Kafka, and its range between two times."""
     wanted = sorted(set(topics))
     if unknown := [topic for topic in wanted if topic not in TOPICS]:
         raise NotFound(f"there is no topic {', '.join(unknown)}: known are {', '.join(TOPICS)}", code="unknown_topic")
@@ -97,7 +119,27 @@ async def ranges_between(
         ends = await _offsets(client, places, LATEST)
         firsts = starts if since is None else await _offsets(client, places, _stamp(since))
         stops = ends if until is None else await _offsets(client, places, _stamp(until))
-    return [_range(settings, p, firsts.get(p, ends[p]), stops.get(p, ends[p])) for p in places]
+    ranges = [_range(settings, p, firsts.get(p, ends[p]), stops.get(p, ends[p])) for p in places]
+    return [starts[place] for place in places], ranges
+
+
+async def _with_archive(
+    settings: Settings, part: OffsetRange, start: int, since: datetime | None, until: datetime | None
+) -> OffsetRange:
+    """A range that Kafka can only give from `start` on, with what the archive has before that."""
+    from infra.archive.reading import first_since, holding_at  # so that nobody else carries its libraries
+
+    holding = await holding_at(settings, part.topic, part.partition, start)
+    if holding is None:
+        return part
+    first = holding.first if since is None else await first_since(settings, holding, _stamp(since))
+    end = None if until is None else await first_since(settings, holding, _stamp(until))
+    return OffsetRange(
+        topic=part.topic,
+        partition=part.partition,
+        first=part.first if first is None else min(first, part.first),
+        end=part.end if end is None else min(end, part.end),
+    )
 
 
 def _stamp(when: datetime) -> int:

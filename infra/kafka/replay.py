@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 from aiokafka import AIOKafkaClient
 
-from infra.kafka import columns, frame
+from infra.kafka import columns
 from infra.kafka.fetch import Fetched, fetch, open_client
 from infra.kafka.lanes import in_order
 from infra.kafka.ranges import checked, sliced
@@ -233,7 +233,7 @@ def _rows(
 ) -> pl.DataFrame:
     """What is to be read of what was fetched."""
     part = fetched.part
-    rows = columns.of_tenant(frame.of_range(fetched.blocks, part.first, part.end, headers), tenant)
+    rows = columns.of_tenant(fetched.rows(headers), tenant)
     if keys is not None:
         rows = rows.filter(pl.col("key").is_in(list(keys)))
     return columns.counting(rows, TOPICS[part.topic])

@@ -22,13 +22,13 @@ PEOPLE = 40
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def fill(settings: Settings, decoder: Decoder, count: int) -> None:
-    """So many interactions of forty people, a second apart."""
+def fill(settings: Settings, decoder: Decoder, count: int, start: int = 0) -> None:
+    """So many interactions of forty people, a second apart, the first of them number `start`."""
     events = (
         InteractionRecorded(user_id=f"u{i % PEOPLE}", item_id=f"i{i}", kind="view", occurred_at=BEGIN + timedelta(0, i))
-        for i in range(count)
+        for i in range(start, start + count)
     )
-    _append(settings, decoder, "interactions", [(event.user_id, event, None) for event in events])
+    _append(settings, decoder, "interactions", [(event.user_id, event, None) for event in events], start)
 
 
 def consent(settings: Settings, decoder: Decoder, count: int) -> None:
@@ -37,9 +37,11 @@ def consent(settings: Settings, decoder: Decoder, count: int) -> None:
     _append(settings, decoder, "profiles", [("u1", event, i + (i % 5 == 4)) for i, event in enumerate(said)])
 
 
-def _append(settings: Settings, decoder: Decoder, topic: str, events: list[tuple[str, Any, int | None]]) -> None:
+def _append(
+    settings: Settings, decoder: Decoder, topic: str, events: list[tuple[str, Any, int | None]], start: int = 0
+) -> None:
     producer = Producer(librdkafka_options(settings.kafka) | {"partitioner": "murmur2_random"})
-    for i, (key, event, expected) in enumerate(events):
+    for i, (key, event, expected) in enumerate(events, start):
         meta = Meta(id=uuid7(), type=event.AVRO, source="test", subject=key, time=BEGIN, expected_offset=expected)
         producer.produce(
             physical(settings, topic),
