@@ -19,12 +19,13 @@ from uuid6 import uuid7
 
 from infra.audit.draft import Draft
 from infra.audit.follow import Follower, Grown
-from infra.audit.keys import Signer, keep_public, open_signer, public_keys
+from infra.audit.keys import Signer, keep_public, open_signer, prepare, public_keys
 from infra.audit.leaf import leaves_of
 from infra.audit.leafstore import LeafStore
 from infra.audit.ledger import Ledger, open_ledger
 from infra.audit.merkle import root
 from infra.audit.partition import Partition, followed
+from infra.audit.rounds import ACTOR, verify_now_and_then
 from infra.audit.statement import digest, signed
 from infra.health import Health
 from infra.kafka.facts import FactWriter
@@ -36,7 +37,6 @@ from schemas.audit import LogCheckpointed
 from schemas.envelope import Meta
 from schemas.errors import Incompatible, Unavailable
 
-ACTOR = "notary"
 WAIT_MS = 500
 JITTER = 0.2
 """Share of the time between checkpoints that a notary may wait longer, so that two rarely sign the same range."""
@@ -57,6 +57,7 @@ async def work(settings: Settings, health: Health) -> None:
         Unavailable: Kafka, the registry, the store of leaf hashes or the signing key is away.
         Incompatible: `audit` was cut or damaged.
     """
+    prepare(settings)
     keep_public(settings, open_signer(settings))
     health.failed("log", "not read yet")
     decoder = await open_decoder(settings)
@@ -64,7 +65,9 @@ async def work(settings: Settings, health: Health) -> None:
         FactWriter(settings, decoder.codec) as writer,
         open_ledger(settings, decoder, public_keys(settings), keep=False) as ledger,
         _log(settings, ledger) as (follower, drafts),
+        asyncio.TaskGroup() as beside,
     ):
+        beside.create_task(verify_now_and_then(settings, decoder, ledger, writer, health))
         notary = Notary(settings, ledger, writer, drafts)
         while True:
             for grown in await follower.read(wait_ms=WAIT_MS):

@@ -70,7 +70,7 @@ async def _working(settings: Settings, health: Health) -> None:
     while True:
         try:
             await notary.work(settings, health)
-        except Unavailable:  # the service begins again, see `infra.service`
+        except* Unavailable:  # the service begins again, see `infra.service`
             await asyncio.sleep(0.2)
 
 

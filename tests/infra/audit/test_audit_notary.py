@@ -8,14 +8,17 @@ from confluent_kafka import Producer
 
 from infra.audit import keys
 from infra.audit.chain import Chains
+from infra.audit.ledger import open_ledger
 from infra.audit.verify import Wanted
+from infra.health import Health
 from infra.kafka.connect import librdkafka_options
 from infra.kafka.topics import create_topics, physical
+from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Invalid, NotFound, Unavailable
 from schemas.models import OffsetRange
 
-from .auditing import TOPIC, append, audited, chains_of, covered, notary_here, notary_process, verified
+from .auditing import TOPIC, append, audited, chains_of, covered, notary_here, notary_process, until, verified
 
 
 def assert_one_chain(chains: Chains) -> int:
@@ -139,6 +142,31 @@ async def test_what_has_no_checkpoint_is_never_called_whole(settings: Settings, 
     assert (report.faults, report.uncovered) == ([], 10)
     with pytest.raises(Invalid, match="gets no checkpoints"):
         await verified(mine, Wanted(topics=("audit",)))
+
+
+async def test_the_notary_verifies_by_itself_now_and_then(settings: Settings, tmp_path: Path) -> None:
+    """Nobody has to remember it; the result is on record, and red health is how a finding is heard of."""
+    mine = audited(settings, tmp_path, verify_s=1)
+    async with notary_here(mine) as health:
+        await append(mine, 60)
+        await covered(mine)
+        await until(lambda: "60 records were as signed" in _note(health))
+        assert health.ready
+    decoder = await open_decoder(mine)
+    async with open_ledger(mine, decoder, keys.public_keys(mine)) as ledger:
+        verified_ = [one for log, one in ledger.verified.items() if log.startswith(f"{TOPIC}/")]
+    assert sum(one.records for one in verified_) == 60
+    assert all(one.findings == () for one in verified_)
+    for path in mine.notary_public_keys.glob("*.pem"):
+        path.unlink()
+    keys.rotate(mine)
+    async with notary_here(mine) as health:
+        await until(lambda: "findings, the first" in _note(health))
+
+
+def _note(health: Health) -> str:
+    component = health.components.get("verification")
+    return component.cause if component else ""
 
 
 async def test_a_key_that_is_not_known_proves_nothing(settings: Settings, tmp_path: Path) -> None:
