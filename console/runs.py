@@ -89,16 +89,28 @@ def retry(
 
 async def _listed(model: str | None, status: str | None, limit: int) -> list[Json]:
     async with Api(Settings()) as api:
-        given = {"model": model, "status": status, "limit": str(limit)}
-        return list((await api.query("/training-runs", {k: v for k, v in given.items() if v is not None})).body)
+        return await all_runs(api, model, status, limit)
 
 
 async def _shown(run_id: str, model: str | None) -> tuple[Json, list[Json]]:
     async with Api(Settings()) as api:
-        run = await asked(api, run_id, model)
-        if run is None:
-            raise NotFound(f"there is no training run '{run_id}'; `retrace runs list` shows them", code="unknown_run")
-        return run, list((await api.query(f"/training-runs/{run_id}/steps", _of(run["model"]))).body)
+        return await story(api, run_id, model)
+
+
+async def all_runs(api: Api, model: str | None, status: str | None, limit: int) -> list[Json]:
+    """The newest runs, of a model or with a status if one is given."""
+    given = {"model": model, "status": status, "limit": str(limit)}
+    return list((await api.query("/training-runs", {k: v for k, v in given.items() if v is not None})).body)
+
+
+async def story(api: Api, run_id: str, model: str | None = None) -> tuple[Json, list[Json]]:
+    """A run and all its steps.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    run = await known(api, run_id, model)
+    return run, list((await api.query(f"/training-runs/{run_id}/steps", _of(run["model"]))).body)
 
 
 async def _follow(run_id: str, model: str | None) -> Json:
@@ -117,11 +129,29 @@ async def _follow(run_id: str, model: str | None) -> Json:
 
 async def _command(run_id: str, model: str | None, verb: str, reason: str) -> Json:
     async with Api(Settings()) as api:
-        run = await asked(api, run_id, model)
-        if run is None:
-            raise NotFound(f"there is no training run '{run_id}'; `retrace runs list` shows them", code="unknown_run")
-        path = f"/models/{run['model']}/training-runs/{run_id}/{verb}"
-        return dict((await api.command("POST", path, {"reason": reason} if reason else {})).body)
+        return await order(api, (await known(api, run_id, model))["model"], run_id, verb, reason)
+
+
+async def order(api: Api, model: str, run_id: str, verb: str, reason: str = "", key: str | None = None) -> Json:
+    """Cancel a run, or try it again.
+
+    Raises:
+        Problem: the service refused, because there is no such run or it is past that.
+    """
+    path = f"/models/{model}/training-runs/{run_id}/{verb}"
+    return dict((await api.command("POST", path, {"reason": reason} if reason else {}, key=key)).body)
+
+
+async def known(api: Api, run_id: str, model: str | None = None) -> Json:
+    """A run as the read model has it.
+
+    Raises:
+        NotFound: it has none.
+    """
+    run = await asked(api, run_id, model)
+    if run is None:
+        raise NotFound(f"there is no training run '{run_id}'; `retrace runs list` shows them", code="unknown_run")
+    return run
 
 
 async def asked(api: Api, run_id: str, model: str | None = None) -> Json | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from console import runs
 from console.api import Api
 from console.train import followed
 from inference.client import CommandClient
@@ -41,6 +42,10 @@ async def test_the_console_sends_commands_as_agreed() -> None:
         assert sent.body["accepted"] + sent.body["refused"] == 2
         body = {"algorithm": "popularity", "params": {}, "k": 100}
         assert (await api.command("POST", "/models/pact/training-runs", body)).body["command_id"]
+        assert (await runs.order(api, "pact", "other-run", "cancel", "wrong", key="pact-cancel"))["position"]
+        assert (await runs.order(api, "pact", "other-run", "retry", key="pact-retry"))["position"]
+        with pytest.raises(Problem, match=r"\.\.\."):
+            await runs.order(api, "pact", "no-run", "cancel", key="pact-no-run")
         with pytest.raises(Problem) as refused:
             await api.command("POST", "/items", {"item_id": "known-item", "title": "Known"})
         assert refused.value.code == "item_exists"
@@ -54,6 +59,12 @@ async def test_the_console_asks_as_agreed() -> None:
             await followed(api, "known-run", wait_s=0.05)
         with pytest.raises(TimedOut):
             await followed(api, "no-run", wait_s=0.05)
+        assert [run["run_id"] for run in await runs.all_runs(api, "pact", None, 5)] == ["known-run"]
+        run, steps = await runs.story(api, "known-run", "pact")
+        assert (runs.said(run | {"ahead": 0, "waits_for": None}), steps[0]["name"]) == (
+            "run known-run waits: for a trainer",
+            "requested",
+        )
         assert (await api.query("/users/known-user/history", {"limit": "1"})).body["interactions"]
         assert (await api.query("/items/search", {"q": "known", "limit": "3"})).body["items"][0]["title"]
         assert (await api.query("/projections")).body[0]["lag_events"] == 0

@@ -82,7 +82,7 @@ def trainer(events: Events) -> None:
     assert (known[key].ranges, known[key].slot, known[key].is_under_way) == (run.asked, 1, True)
     for end in ("TrainingCompleted", "TrainingFailed", "TrainingCancelled"):
         ended = runs.evolve(known, events[end], META)
-        assert not (ended[key].is_waiting or ended[key].is_under_way)
+        assert (ended[key].is_waiting, ended[key].is_under_way) == (False, False)
         again = runs.evolve(ended, events["TrainingRetried"], META)[key]
         assert (again.is_waiting, again.attempt, again.ranges) == (True, 2, run.asked)
 

@@ -40,11 +40,17 @@ async def a_run(api: Api) -> str:
     return (await api.command("POST", "/commands", body, key="pact-run")).position
 
 
+async def another_run(api: Api) -> str:
+    body = {"type": "RequestTraining", "data": {"model": "pact", "run_id": "other-run", "algorithm": "popularity"}}
+    return (await api.command("POST", "/commands", body, key="pact-other-run")).position
+
+
 STATES: Mapping[str, Callable[[Api], Awaitable[str]]] = {
     "an item": an_item,
     "another item that somebody else liked": another_item,
     "a person with a history": a_history,
     "a training run": a_run,
+    "another training run": another_run,
 }
 
 
