@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import helper
 
+from inference.counting.fading import NOTHING_MET, faded, folded
 from inference.graph import Scoring
 from inference.interactions import Float32Array, Interactions
 from inference.model import Model
 from schemas.errors import Invalid
-
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class PopularityParams:
     """How popularity is counted.
 
     Args:
-        half_life_days: an interaction counts half when it is this much older than the newest in the dataset;
+        half_life_days: an interaction counts half when it is this much older than the newest in the dataset, by hours;
             0 counts all alike.
     """
 
@@ -30,12 +29,9 @@ class PopularityParams:
 
 
 def fit(dataset: Interactions, params: PopularityParams) -> Float32Array:
-    """Summed weight of each item, shape (items,)."""
-    weight = dataset.weight.astype(np.float64)
-    if params.half_life_days:
-        age_us = dataset.occurred_at.max() - dataset.occurred_at
-        weight *= np.exp2(-age_us / (params.half_life_days * DAY_US))
-    return np.bincount(dataset.item, weight, minlength=len(dataset.items)).astype(np.float32)
+    """Summed weight of each item, shape (items,), by hours: the same whatever the order of the interactions."""
+    sums = folded(NOTHING_MET, dataset.item, dataset.occurred_at, dataset.weight)
+    return faded(sums, len(dataset.items), params.half_life_days).astype(np.float32)
 
 
 def scoring(weights: Float32Array) -> Scoring:
@@ -44,4 +40,4 @@ def scoring(weights: Float32Array) -> Scoring:
     return Scoring([helper.make_node("Add", ["blank", "popularity"], ["raw"])], {"popularity": table})
 
 
-MODEL = Model("popularity", 1, PopularityParams(), fit, scoring)
+MODEL = Model("popularity", 2, PopularityParams(), fit, scoring)

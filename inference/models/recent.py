@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import helper
 
+from inference.counting.fading import NOTHING_MET, faded, folded
 from inference.counting.rules import followers
 from inference.graph import Scoring
 from inference.interactions import Float32Array, Interactions
 from inference.model import Model
 from inference.neighbours import Neighbours, added_up, tables
 from schemas.errors import Invalid
-
-DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,9 @@ class Recent:
 
 def fit(dataset: Interactions, params: RecentParams) -> Recent:
     """Count what follows what, and what is met lately."""
-    age_us = dataset.occurred_at.max() - dataset.occurred_at
-    recency = np.exp2(-age_us / (params.half_life_days * DAY_US))
-    met = np.bincount(dataset.item, recency, minlength=len(dataset.items))
+    alike = np.ones(len(dataset))
+    sums = folded(NOTHING_MET, dataset.item, dataset.occurred_at, alike)
+    met = faded(sums, len(dataset.items), params.half_life_days)
     shares = (params.popular_weight * met / met.sum()).astype(np.float32)
     return Recent(followers(dataset, params.neighbours), np.append(shares, np.float32(0)))
 

@@ -10,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inference.counting.fading import HOUR_US, NOTHING_MET, faded
+from inference.counting.fading import folded as folded_hours
 from inference.counting.fold import CoOccurrence, Met
 from inference.counting.near import CANDIDATES, RECENT, Row, near, recent, row_of
 from inference.counting.pairs import KEPT, SHIFT, SPAN, WEIGHTS
 from inference.counting.scratch import counted_rows
 from inference.interactions import Interactions
-from inference.models import co_occurrence
+from inference.models import co_occurrence, popularity
+from inference.models.popularity import PopularityParams
 from inference.scorer import OnnxScorer
 
 Said = tuple[str, bool | None]
@@ -189,3 +192,27 @@ def test_an_answer_looks_at_the_newest_items() -> None:
     rows = {"i0": Row(1000, tuple((f"x{n}", 1) for n in range(CANDIDATES + 5)))}
     assert len(near(history, rows)) == CANDIDATES
     assert near(["stranger"], rows) == []
+
+
+@given(log=logs(), cuts=st.lists(st.integers(0, 99), max_size=8), days=st.sampled_from([0.0, 0.1, 7.0]))
+def test_popularity_is_folded_exactly(log: list[Met], cuts: list[int], days: float) -> None:
+    """In any order and any batches the same to the last bit, and the same as the model fitted on all at once."""
+    names = sorted({one.item for one in log})
+    item = np.array([names.index(one.item) for one in log], np.int32)
+    at = np.array([(one.at_us - 4) * HOUR_US * 5 + 7 for one in log], np.int64)
+    weight = np.array([0.5 + (one.at_us % 2) for one in log], np.float32)
+    turned = np.arange(len(log))[::-1]
+    sums = NOTHING_MET
+    for start, end in pairwise([0, *sorted(cut % (len(log) + 1) for cut in cuts), len(log)]):
+        rows = turned[start:end]
+        sums = folded_hours(sums, item[rows], at[rows], weight[rows])
+    found = faded(sums, len(names), days)
+    assert found.tolist() == faded(folded_hours(NOTHING_MET, item, at, weight), len(names), days).tolist()
+    if log:
+        data = Interactions.of([one.user for one in log], [one.item for one in log], weight, at)
+        fitted = popularity.fit(data, PopularityParams(half_life_days=days))
+        assert fitted.tolist() == found.astype(np.float32).tolist()
+        newest = at.max() // HOUR_US
+        ages = (newest - at // HOUR_US) / 24
+        by_hand = np.bincount(item, weight * (np.exp2(-ages / days) if days else 1.0))
+        assert np.allclose(found, by_hand)
