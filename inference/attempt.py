@@ -9,7 +9,7 @@ from dataclasses import replace
 import psutil
 import structlog
 
-from inference.job import Done, Fault, Job, Line, Use, line, line_of
+from inference.job import Done, Fault, Job, Line, Step, Use, line, line_of
 from infra.settings import Settings, child_environment
 
 SAMPLE_S = 0.5
@@ -37,8 +37,11 @@ class Attempt:
         last: Line | None = None
         async for text in self._process.stdout:
             last = line(text)
-            if isinstance(last, Done | Fault):
-                self.use = last.use
+            match last:
+                case Done(use=use) | Fault(use=use):
+                    self.use = use
+                case Step(bytes_read=bytes_read):
+                    self.use = replace(self.use, bytes_read=max(self.use.bytes_read, bytes_read))
             yield last
         if not isinstance(last, Done | Fault):
             yield self._died(await self._process.wait())

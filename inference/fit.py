@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+import structlog
+
 from inference.fitting import Fitted, fit_on_log
 from inference.job import Dataset, Done, Evaluation, Fault, Job, Line, Step, Use, job, line_of
 from inference.manifest import Manifest
@@ -26,6 +28,8 @@ from schemas.errors import Problem
 KIB = 1024
 DESERTED = 3
 """Exit status when nobody is there any more."""
+
+log = structlog.get_logger()
 
 
 def main() -> None:
@@ -43,6 +47,7 @@ async def carry_out(settings: Settings, job: Job, say: Callable[[Line], None]) -
     meter = Meter()
 
     def tell(telling: Telling) -> None:
+        meter.hear(telling)
         say(_line(telling))
 
     try:
@@ -56,13 +61,24 @@ async def carry_out(settings: Settings, job: Job, say: Callable[[Line], None]) -
     except MemoryError as fault:
         detail = f"the fit needs more memory than there is ({fault}): train on a part of the log"
         say(Fault("out_of_memory", detail, retriable=False, use=meter.use()))
+    except Exception as fault:
+        log.exception("the fit broke")
+        detail = (
+            f"the fit broke, which is a mistake in the model or in Retrace: {fault!r}; `retrace logs trainer` has it"
+        )
+        say(Fault("fit_broke", detail, retriable=False, use=meter.use()))
 
 
 class Meter:
     """What this process has used since it began."""
 
     def __init__(self) -> None:
-        self.bytes_read = 0
+        self._bytes_read = 0
+
+    def hear(self, telling: Telling) -> None:
+        """Take what is told: how much has been read is not to be seen from outside."""
+        if isinstance(telling, Progressed):
+            self._bytes_read = max(self._bytes_read, telling.size_bytes)
 
     def use(self) -> Use:
         """Until now."""
@@ -71,7 +87,7 @@ class Meter:
         return Use(
             cpu_s=used.ru_utime + used.ru_stime,
             peak_memory_bytes=used.ru_maxrss * KIB,
-            bytes_read=self.bytes_read,
+            bytes_read=self._bytes_read,
             gpu=gpu,
             gpu_peak_memory_bytes=gpu_bytes,
         )
@@ -92,8 +108,8 @@ def _stored(settings: Settings, fitted: Fitted) -> str:
 
 def _line(telling: Telling) -> Line:
     match telling:
-        case Progressed(step=step, done=done, total=total):
-            return Step(step, done, total, telling.percent)
+        case Progressed(step=step, done=done, total=total, size_bytes=size_bytes):
+            return Step(step, done, total, telling.percent, size_bytes)
         case Built(manifest=manifest):
             return _dataset(manifest)
         case Measured(metrics=metrics):

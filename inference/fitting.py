@@ -74,7 +74,7 @@ async def fit_on_log(
 
 
 def _read(progress: Progress) -> Progressed:
-    return Progressed("reading", progress.done, progress.total)
+    return Progressed("reading", progress.done, progress.total, progress.size_bytes)
 
 
 def named(algorithm: str) -> Model[Any, Any]:

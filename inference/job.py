@@ -46,6 +46,7 @@ class Step(Said, frozen=True, tag="step"):
     done: int
     total: int
     percent: float
+    bytes_read: int = 0
 
 
 class Dataset(Said, frozen=True, tag="dataset"):

@@ -30,11 +30,13 @@ class Progressed:
     Attributes:
         done: offsets read, or epochs.
         total: of them; 0 when that is not known.
+        size_bytes: of the records read.
     """
 
     step: Step
     done: int = 0
     total: int = 0
+    size_bytes: int = 0
 
     @property
     def percent(self) -> float:

@@ -40,12 +40,14 @@ class Progress:
         total: offsets in all ranges.
         elapsed_s: since it began.
         before: offsets that had been passed when it began: where an earlier run had ended.
+        size_bytes: of the values that were read since.
     """
 
     done: int
     total: int
     elapsed_s: float
     before: int = 0
+    size_bytes: int = 0
 
     @property
     def eta_s(self) -> float | None:
@@ -65,10 +67,12 @@ class Piece:
     Attributes:
         part: the offsets they are of. Where a part ends depends on the log and the ranges alone.
         tables: by type; empty when nothing there was wanted.
+        size_bytes: of the values that were read.
     """
 
     part: OffsetRange
     tables: Tables
+    size_bytes: int = 0
 
 
 async def replay(
@@ -101,6 +105,7 @@ async def replay(
     """
     ordered = await checked(settings, ranges)
     total, done, began = sum(part.end - part.first for part in ordered), 0, time.monotonic()
+    size_bytes = 0
     async with (
         open_reader(settings, decoder, ordered, types=types, keys=keys) as reader,
         aclosing(in_order(sliced(ordered, SLICE), reader.pieces, workers)) as pieces,
@@ -109,8 +114,9 @@ async def replay(
             if piece.tables:
                 yield piece.tables
             done += piece.part.end - piece.part.first
+            size_bytes += piece.size_bytes
             if report is not None:
-                report(Progress(done, total, time.monotonic() - began))
+                report(Progress(done, total, time.monotonic() - began, size_bytes=size_bytes))
 
 
 class Reader:
@@ -155,7 +161,8 @@ class Reader:
             return Piece(where, {})
         await self._decoder.learn_ids(columns.schema_ids(rows))
         codec, topic = self._decoder.codec, TOPICS[part.topic]
-        return Piece(where, await asyncio.to_thread(columns.events, rows, topic, part.partition, codec, self._types))
+        tables = await asyncio.to_thread(columns.events, rows, topic, part.partition, codec, self._types)
+        return Piece(where, tables, _bytes(rows))
 
 
 class _Held:

@@ -128,10 +128,16 @@ async def test_a_fit_is_cancelled_and_tried_again(town: Town) -> None:
 
     await town.send(RetryTraining(model=town.model, run_id=run_id))
     await eventually(attempts(town, run_id, 2), 60, 0.3)
-    await town.send(CancelTraining(model=town.model, run_id=run_id))
+    await eventually(working := at_work(process), 60, 0.2)
+    (fit,) = await working()
+    fit.kill()  # as the kernel does when memory runs out
+    died = await eventually(latest(town, run_id, TrainingFailed), 60, 0.3)
+    assert (died.attempt, died.code) == (2, "fit_died")
+    assert "signal 9" in died.reason
     used = [event for event in await story(town, run_id) if isinstance(event, TrainingResourcesUsed)]
     assert used[0].cpu_s > 0
     assert used[0].peak_memory_bytes > 10_000_000
+    assert used[0].bytes_read > 10_000
     starts = [event for event in await story(town, run_id) if isinstance(event, TrainingStarted)]
     assert starts[0].ranges == starts[1].ranges
     assert not any(isinstance(event, ModelRegistered) for event in await story(town, run_id))
@@ -218,6 +224,21 @@ async def said(town: Town, run_id: str, kind: type[Any]) -> None:
         return any(isinstance(event, kind) for event in await story(town, run_id))
 
     await eventually(look, 90, 0.3)
+
+
+def at_work(process: asyncio.subprocess.Process) -> Callable[[], Awaitable[list[psutil.Process]]]:
+    async def look() -> list[psutil.Process]:
+        return psutil.Process(process.pid).children()
+
+    return look
+
+
+def latest(town: Town, run_id: str, kind: type[Any]) -> Callable[[], Awaitable[Any]]:
+    async def look() -> Any:
+        found = [event for event in await story(town, run_id) if isinstance(event, kind)]
+        return found[-1] if found else None
+
+    return look
 
 
 def attempts(town: Town, run_id: str, number: int) -> Callable[[], Awaitable[bool]]:
