@@ -1,5 +1,6 @@
 """Explanations as tables."""
 
+from collections.abc import Mapping
 from itertools import zip_longest
 
 from rich.console import Console
@@ -28,7 +29,8 @@ def show(explanation: Explanation, console: Console) -> None:
     for difference in explanation.differences:
         console.print(f"  {difference}", markup=False)
     if explanation.hypothesis is not None:
-        _suppose(explanation.hypothesis, console)
+        titles = {} if explanation.remade is None else explanation.remade.titles
+        _suppose(explanation.hypothesis, titles | explanation.hypothesis.remade.titles, console)
 
 
 def _facts(explanation: Explanation) -> Table:
@@ -46,7 +48,7 @@ def _facts(explanation: Explanation) -> Table:
     table.add_row("known", ", ".join(f"{p.view} {p.topic}/{p.partition}/{p.next_offset}" for p in decision.positions))
     table.add_row("history", f"{decision.history_length} items" + ("" if remade is None else f": {_recent(remade)}"))
     table.add_row("filtered", _filtered(explanation))
-    table.add_row("read", "; ".join(map(_way, explanation.ways)) or "-")
+    table.add_row("read", "; ".join(dict.fromkeys(map(_way, explanation.ways))) or "-")
     return table
 
 
@@ -97,14 +99,14 @@ def _because(remade: Remade, item: str) -> str:
     return ", ".join(f"{remade.titles.get(r.item_id, r.item_id)} ({r.score:+.3f})" for r in found)
 
 
-def _suppose(hypothesis: Hypothesis, console: Console) -> None:
+def _suppose(hypothesis: Hypothesis, titles: Mapping[str, str], console: Console) -> None:
     version = f" version {hypothesis.version}" if hypothesis.version else ""
     remade = hypothesis.remade
     table = Table("", "item", "title", "recorded", "supposed", "score", "because of")
     for change in hypothesis.changes:
         now, was = (str(rank) if rank else "-" for rank in (change.now, change.was))
         score = "" if change.now_score is None else _score(change.now_score)
-        title = remade.titles.get(change.item_id, "")
+        title = titles.get(change.item_id, "")
         table.add_row(
             _moved(change.was, change.now), change.item_id, title, was, now, score, _because(remade, change.item_id)
         )

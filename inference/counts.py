@@ -23,6 +23,7 @@ from infra.kafka.ranges import checked
 from infra.kafka.records import Decoder
 from infra.kafka.replay import replay
 from infra.settings import Settings
+from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 
@@ -121,8 +122,11 @@ class Counts:
         offsets = [one[0] for one in last if one is not None]
         if any(offset >= part.end for offset in offsets):
             return 0
-        async with open_client(self._settings, [part.topic]) as client:
-            raws = await pick(client, self._settings, part.topic, part.partition, offsets)
+        try:
+            async with open_client(self._settings, [part.topic]) as client:
+                raws = await pick(client, self._settings, part.topic, part.partition, offsets)
+        except Invalid:
+            return 0  # the brokers have no longer all of it
         ids = {raw.offset: raw.header("ce_id").decode() for raw in raws}
         for number, one in enumerate(last):
             if one is not None and ids.get(one[0]) != one[1]:

@@ -147,8 +147,7 @@ class Explainer:
             ranges = [_from(part, seen.get(part.partition, 0)) for part in ranges]
         if (record := await log.decision(ranges, decision_id)) is not None:
             return record
-        trusted = bool(seen) and place is None
-        raise unknown_decision(decision_id, ", says the read model of all but its end" if trusted else "")
+        raise unknown_decision(decision_id, by_read_model=bool(seen) and place is None)
 
     async def _at(self, log: Log, place: Position, decision_id: str) -> RecommendationServed | None:
         try:

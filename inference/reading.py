@@ -20,6 +20,7 @@ from infra.kafka.records import Decoder, Raw
 from infra.kafka.replay import recorded
 from infra.settings import Settings
 from schemas.envelope import Recorded
+from schemas.errors import Invalid
 from schemas.models import OffsetRange
 
 TRIED = 8
@@ -147,7 +148,10 @@ class Reading:
         todo = await asyncio.to_thread(plan, known, keys, part.first, part.end)
         if (len(todo.picks) + len(todo.tries)) * WORTH + todo.scanned >= _length(part):
             return "reading all is less work"
-        raws = await self._picked(part, todo)
+        try:
+            raws = await self._picked(part, todo)
+        except Invalid:
+            return "the brokers have no longer all of it"  # an archive may; if not, reading says so
         if not _agrees(known, todo, raws):
             return "the index is not of this log"
         wanted = [raw for raw in raws.values() if raw.tenant == self._settings.tenant and raw.key in keys]

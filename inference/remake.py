@@ -21,7 +21,7 @@ from infra.settings import Settings
 from schemas.decisions import RecommendationServed
 from schemas.errors import Incompatible, NotFound
 
-SCORERS = 3
+SCORERS = 2
 """Artifacts kept ready; each may take hundreds of megabytes."""
 
 AHEAD = 32
@@ -267,8 +267,12 @@ def barred(item: Item, profile: Profile) -> str:
     return f"the user hides {', '.join(sorted(item.categories & profile.hidden_categories))}"
 
 
-def unknown_decision(decision_id: str, detail: str = "") -> NotFound:
-    """What to tell of a decision that the log does not have."""
+def unknown_decision(decision_id: str, *, by_read_model: bool) -> NotFound:
+    """What to tell of a decision that the log does not have, or of which its read model has not heard."""
+    said, more = (
+        (", as far as its read model tells", ", or look in the whole log with --scan") if by_read_model else ("", "")
+    )
     return NotFound(
-        f"the log has no decision '{decision_id}'{detail}: find it with GET /decisions/search", code="unknown_decision"
+        f"the log has no decision '{decision_id}'{said}: find it with GET /decisions/search{more}",
+        code="unknown_decision",
     )

@@ -4,7 +4,7 @@ The inputs are those of the decision, from the log. What comes out is a supposit
 it is compared with the recorded one by ranks, and never called identical to anything.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -20,6 +20,9 @@ from schemas.errors import Invalid, NotFound
 
 ITEM = "item:"
 """How all interactions with an item are named."""
+
+NAMED = 5
+"""Names of what was left out that are told."""
 
 BY_MODEL = ("model", "last_good")
 """Sources of answers that a model made, now or before."""
@@ -118,7 +121,7 @@ async def suppose(settings: Settings, case: Case, what_if: WhatIf) -> Hypothesis
     """
     recorded = case.decision
     left_out = [row for name in what_if.without for row in named(case.known, name)]
-    supposed = [f"{len(left_out)} of {len(case.known.interactions)} interactions had not happened"] if left_out else []
+    supposed = [_untold(what_if.without, len(left_out), len(case.known.interactions))] if left_out else []
     if what_if.model is not None:
         chosen = await version(settings, what_if.model, what_if.version)
         case = replace(case, decision=_by(recorded, chosen))
@@ -135,6 +138,12 @@ async def suppose(settings: Settings, case: Case, what_if: WhatIf) -> Hypothesis
         remade=remade,
         changes=tuple(changes([(item.item_id, item.score) for item in recorded.items], remade.items)),
     )
+
+
+def _untold(names: Sequence[str], count: int, total: int) -> str:
+    """What was left out, in words."""
+    more = ", ..." if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more} had not happened: {count} of {total} interactions"
 
 
 async def _answered(case: Case, recorded: RecommendationServed) -> tuple[Case, Remade, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """An explanation must say identical when it is, and never when it is not or could not be looked at."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -7,11 +8,16 @@ from typing import Any
 
 import fsspec
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from inference.explain import Explanation, differences, explain
 from inference.inputs import history_sha256
 from inference.remake import Remade
+from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
+from infra.kafka.ranges import ranges_now
+from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed, ScoredItem
@@ -133,6 +139,22 @@ async def test_what_was_changed_shows(town: Town) -> None:
     gone = await explained(town, true.decision_id)
     assert "not in the store" in gone.differences[0]
     assert not gone.identical
+
+
+async def test_a_log_that_was_cut_verifies_nothing(town: Town) -> None:
+    """What is gone cannot be read again: said with where the log begins now, and never identical."""
+    decision_id = (await town.recommend(USER))["decision_id"]
+    assert (await explained(town, decision_id)).identical
+    parts = await ranges_now(town.settings, ["interactions"])
+    topic = physical(town.settings, "interactions")
+    admin = AdminClient(librdkafka_options(town.settings.kafka))
+    cut = admin.delete_records([TopicPartition(topic, part.partition, 1) for part in parts if part.end])
+    for done in cut.values():
+        await asyncio.to_thread(done.result)
+    told = await explained(town, decision_id)
+    assert told.remade is None
+    assert not told.identical
+    assert "begins before the start of the log" in told.differences[0]
 
 
 async def test_an_unknown_decision(settings: Settings) -> None:
