@@ -19,7 +19,7 @@ from inference.report.paper import paper
 from inference.report.person import person_report
 from inference.report.report import report as made
 from inference.report.scope import Scope, again, resolve
-from inference.report.tamper import tamper
+from inference.report.verdicts import verdicts
 from infra.kafka.replay import Progress as Read
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -44,7 +44,9 @@ def report(
     again_from: Annotated[
         Path | None, typer.Option("--again", help="make the report of this JSON file again and compare")
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="hold the log against its signed checkpoints too")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="with the verdicts of `retrace audit` on the period")
+    ] = False,
     out: Out = None,
     output: Output = "table",
 ) -> None:
@@ -76,7 +78,7 @@ async def _report(asked: Asked, since: datetime | None, until: datetime | None, 
     decoder = await open_decoder(settings)
     scope = await resolve(settings, decoder, since, until)
     document = await _make(settings, scope, asked)
-    return {**document, "tamper": await tamper(settings, decoder, scope)} if verify else document
+    return {**document, "verdicts": await verdicts(settings, decoder, scope)} if verify else document
 
 
 async def _make(settings: Settings, scope: Scope, asked: Asked) -> Json:
@@ -102,7 +104,7 @@ async def _again(path: Path) -> bool:
         raise Invalid(f"{path} is no report ({fault}): make one with --out FILE.json", code="no_report") from fault
     settings = Settings()
     now: Json = json.loads(_json(await _make(settings, await again(settings, positions), asked)))
-    before.pop("tamper", None)  # what has been signed meanwhile is no fact of the report
+    before.pop("verdicts", None)  # they speak for the moment in which they were made
     differing = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if not differing:
         console.print("[green]identical[/]: the log gives this report again, in every fact")
@@ -150,7 +152,7 @@ def _give(document: Json, out: Path | None, output: str) -> None:
 
 
 def _checks(document: Json) -> list[Json]:
-    return [*document.get("checks", ()), *([document["tamper"]] if "tamper" in document else [])]
+    return [*document.get("checks", ()), *document.get("verdicts", ())]
 
 
 def _write(out: Path, document: Json) -> None:

@@ -110,6 +110,7 @@ def version_fields(material: Material, model: str, number: int) -> Json:
         "artifact_sha256": version.artifact_sha256,
         "registered": event_fields(version.registered),
         "retired": None if version.retired is None else event_fields(version.retired),
+        "events": [event_fields(event) for event in version.events],
         "run": run_fields(version.run),
         "replaced": None if before is None else before.version,
         "metrics": metrics_table(version.metrics, {} if before is None else before.metrics),

@@ -84,6 +84,7 @@ class Version:
     Attributes:
         run: that made it.
         retired: when and why it was forbidden.
+        events: what else was said of it, such as an approval.
     """
 
     model: str
@@ -95,6 +96,7 @@ class Version:
     registered: Event
     run: Run
     retired: Event | None = None
+    events: tuple[Event, ...] = ()
 
 
 @dataclass
@@ -124,6 +126,10 @@ class Registry:
                 self.versions[key] = replace(self.versions[key], retired=_event(one, event.reason))
             case _ if hasattr(event, "run_id"):
                 self._keep(_after(self.run_of(event), event), one)
+            case _ if hasattr(event, "version"):
+                version = self.versions[event.model, event.version]
+                said = _event(one, getattr(event, "reason", ""))
+                self.versions[event.model, event.version] = replace(version, events=(*version.events, said))
 
     def run_of(self, event: Any) -> Run:
         """The run that an event speaks of."""

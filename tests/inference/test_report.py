@@ -244,6 +244,26 @@ async def test_answers_that_should_not_have_been_given(empty: Told) -> None:
     assert page(await empty.report()).count("not passed") == 4
 
 
+FREE = {"by_source", "by_reason", "by_kind", "removed", "params", "found", "manifest", "figures", "reasons", "refusing"}
+"""Fields whose names are those of what the log speaks of."""
+
+
+def fields(document: Any) -> set[str]:
+    """Names of all fields, at any depth."""
+    if isinstance(document, list):
+        return {name for one in document for name in fields(one)}
+    if not isinstance(document, dict):
+        return set()
+    return set(document) | {n for name, value in document.items() if name not in FREE for n in fields(value)}
+
+
+async def test_every_field_is_described(told: Told) -> None:
+    """Programs of others read it: a field that the reference does not name would be nobody's."""
+    described = set(re.findall(r"`([a-z0-9_]+)`", (ROOT / "docs/reference/report-json.md").read_text()))
+    made = [await told.report(), await told.card("movies", 2), await told.person("u6")]
+    assert fields(made) - described <= {"last_good", "popular", "personalisation", "training"}
+
+
 async def test_periods_that_make_no_sense(empty: Told) -> None:
     """Each is refused in one sentence that says what to ask for instead."""
     with pytest.raises(Invalid, match="holds nothing yet"):

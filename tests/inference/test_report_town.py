@@ -8,7 +8,7 @@ from inference.report.card import card
 from inference.report.page import page
 from inference.report.report import report
 from inference.report.scope import resolve
-from inference.report.tamper import tamper
+from inference.report.verdicts import verdicts
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.profiles import EraseUser, RegisterUser
@@ -65,6 +65,8 @@ async def test_the_card_has_the_parameters_of_the_artifact(town: Town) -> None:
     assert made["serves"]
     assert "In production since" in made["summary"][1]["text"]
     assert "Model card" in page(made)
-    unsigned = await tamper(town.settings, decoder, scope)
-    assert not unsigned["passed"]
+    unsigned, accounted = await verdicts(town.settings, decoder, scope)
+    assert not unsigned["passed"]  # no notary runs in this town
     assert "cannot be shown" in unsigned["text"]
+    assert (accounted["passed"], "1 running" in accounted["text"]) == (True, True), accounted
+    assert accounted["text"] in page({**made, "verdicts": [unsigned, accounted]})
