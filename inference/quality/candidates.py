@@ -10,11 +10,11 @@ from inference.model import Model
 from inference.models import co_occurrence, ease, ials, item_to_item, popularity, recent, sasrec
 from inference.quality.protocols import Protocol
 
-LARGEST_EASE = 6_000
-"""Items up to which the dense matrix of EASE is inverted here: the time grows with their third power."""
+LARGEST = 6_000
+"""Items up to which the models that score all of them with dense tables are tried here.
 
-LARGEST_IALS = 2_000_000
-"""Interactions up to which iALS is fitted here."""
+The time of EASE grows with their third power; iALS multiplies the factors of all of them for each answer.
+"""
 
 Grid = Sequence[Mapping[str, Any]]
 
@@ -45,9 +45,8 @@ def candidates(protocol: Protocol, *, sequence_model: bool = False) -> list[Cand
         found.append(Candidate("co-occurrence", co_occurrence.MODEL, [{"decay": d} for d in (0.6, 0.7, 0.8, 0.9)]))
     if protocol.has_times:
         found.append(Candidate("recent", recent.MODEL, _recent()))
-    if len(train.items) <= LARGEST_EASE:
+    if len(train.items) <= LARGEST:
         found.append(Candidate("ease", ease.MODEL, _ease(train)))
-    if len(train) <= LARGEST_IALS:
         found.append(Candidate("ials", ials.MODEL, _ials(protocol)))
     if sequence_model:
         found.append(Candidate("sasrec", sasrec.MODEL, [{}]))
