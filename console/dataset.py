@@ -240,7 +240,9 @@ def _tell(manifest: Manifest, output: Output) -> None:
 
 
 def _manifest_table(manifest: Manifest) -> Table:
-    table = Table("", "", title=f"dataset {manifest.sha256[:12]}", title_justify="left", show_header=False)
+    table = Table(title=f"dataset {manifest.sha256[:12]}", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     filters = {name: value for name, value in manifest.as_dict()["filters"].items() if value}
     rows: dict[str, Any] = {
         "content": manifest.sha256,
@@ -264,6 +266,11 @@ def _manifest_table(manifest: Manifest) -> Table:
     return table
 
 
+def _short(value: object) -> str:
+    """Hashes by their beginning: all of them are in the JSON."""
+    return f"{value:,}" if isinstance(value, int) else str(value)[:12]
+
+
 def _left_out(manifest: Manifest) -> list[tuple[str, int]]:
     counts = [
         ("duplicates", manifest.duplicates),
@@ -277,13 +284,15 @@ def _left_out(manifest: Manifest) -> list[tuple[str, int]]:
 
 
 def _compared(comparison: Comparison) -> Table:
-    table = Table("", "recorded", "made again", "same", title=f"dataset {comparison.name}", title_justify="left")
+    table = Table(title=f"dataset {comparison.name}", title_justify="left")
+    for heading in ("", "recorded", "made again", "same"):
+        table.add_column(heading, overflow="fold")
     was, now = comparison.was, comparison.now
     pairs = [(name, getattr(was, name), getattr(now, name)) for name in ("sha256", "rows", "duplicates", "filtered")]
     pairs += [(f"feature {a.name}", a.sha256, b.sha256) for a, b in zip(was.features, now.features, strict=True)]
     kept = {part.range for part in comparison.same_parts}
     for name, before, after in pairs:
-        table.add_row(name, str(before), str(after), "yes" if before == after else "no")
+        table.add_row(name, _short(before), _short(after), "yes" if before == after else "no")
     for part in was.parts:
         table.add_row(name_of(part.range), f"{part.rows:,} rows", "", "yes" if part.range in kept else "no")
     return table

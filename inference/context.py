@@ -4,7 +4,8 @@ An event is known from the moment when the log took it in: the latest stamp of i
 stands later in a partition is never known earlier, whatever a clock did.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import polars as pl
 from inference.feature import Source
 from inference.sieve import Firsts
 from infra.kafka.records import Decoder
-from infra.kafka.replay import replay
+from infra.kafka.replay import Tables, replay
 from infra.settings import Settings
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.interactions import InteractionRecorded
@@ -68,40 +69,35 @@ class Context:
         return self.tables["interactions"].select(*PLACE).collect()
 
 
-class Spool:
-    """Writes the events of one topic to a folder, piece by piece, in log order.
+class Narrowing:
+    """Keeps of the events of one topic what features fold, and tells when each became known.
 
     Args:
-        folder: an empty one of its own.
         unused: users whose interactions count for nothing.
         silent: kinds that count for nothing.
     """
 
-    def __init__(self, folder: Path, topic: str, unused: Collection[str], silent: Collection[str]) -> None:
-        self._folder, self._topic = folder, topic
+    def __init__(self, topic: str, unused: Collection[str] = (), silent: Collection[str] = ()) -> None:
+        self._topic = topic
         self._unused, self._silent = sorted(unused), sorted(silent)
         self._firsts = Firsts()
         self._stamps: dict[int, int] = {}
-        self._files = 0
-        folder.mkdir(parents=True)
 
-    def take(self, tables: Mapping[str, pl.DataFrame]) -> None:
-        """The next events of the topic, all of one partition."""
-        both = pl.concat([self._narrow(name, table) for name, table in tables.items()]).sort("_partition", "_offset")
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The columns that are kept."""
+        return {**PLACE, **FIELDS[self._topic]}
+
+    def of(self, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """The next events, by type as a replay gives them, all of one partition; in log order."""
+        both = pl.concat([self._of_type(name, table) for name, table in tables.items()]).sort("_offset")
         partition = both["_partition"][0]
         before = self._stamps.get(partition, 0)
         known = both.with_columns(stamp=pl.max_horizontal(pl.col("stamp").cum_max(), pl.lit(before, pl.Int64)))
         self._stamps[partition] = known["stamp"][-1]
-        known.write_parquet(self._folder / f"{self._files:08}.parquet", compression="lz4")
-        self._files += 1
+        return known
 
-    def table(self) -> pl.LazyFrame:
-        """All that was taken."""
-        if not self._files:
-            return pl.LazyFrame(schema={**PLACE, **FIELDS[self._topic]})
-        return pl.scan_parquet(self._folder / "*.parquet")
-
-    def _narrow(self, name: str, table: pl.DataFrame) -> pl.DataFrame:
+    def _of_type(self, name: str, table: pl.DataFrame) -> pl.DataFrame:
         table = table.with_columns(type=pl.lit(name), stamp=pl.col("_timestamp").dt.epoch("ms"))
         if self._topic == "interactions":
             table = table.join(self._firsts.of(table).select("_offset", first=True), on="_offset", how="left")
@@ -109,10 +105,9 @@ class Spool:
             table = table.with_columns(
                 counted=pl.col("first").fill_null(False) & ~unused, occurred=pl.col("occurred_at").dt.epoch("us")
             )
-        wanted = {**PLACE, **FIELDS[self._topic]}
         return table.select(
             (pl.col(column) if column in table.columns else pl.lit(None)).cast(kind).alias(column)
-            for column, kind in wanted.items()
+            for column, kind in self.schema.items()
         )
 
 
@@ -137,11 +132,20 @@ async def read_context(
     """
     tables: dict[str, pl.LazyFrame] = {}
     for topic, parts in _by_topic(ranges).items():
-        spool = Spool(folder / topic, topic, unused, silent)
-        async for pieces in replay(settings, decoder, parts, types=TYPES[topic], workers=workers):
-            spool.take(pieces)
-        tables[topic] = spool.table()
+        pieces = replay(settings, decoder, parts, types=TYPES[topic], workers=workers)
+        tables[topic] = await _spooled(pieces, Narrowing(topic, unused, silent), folder / topic)
     return Context(tables)
+
+
+async def _spooled(pieces: AsyncIterator[Tables], narrowing: Narrowing, folder: Path) -> pl.LazyFrame:
+    """All pieces as one table, which is read from the folder when it is asked for."""
+    folder.mkdir(parents=True)
+    number = 0
+    async for tables in pieces:
+        table = await asyncio.to_thread(narrowing.of, tables)
+        table.write_parquet(folder / f"{number:08}.parquet", compression="lz4")
+        number += 1
+    return pl.scan_parquet(folder / "*.parquet") if number else pl.LazyFrame(schema=narrowing.schema)
 
 
 def _by_topic(ranges: Iterable[OffsetRange]) -> dict[str, Sequence[OffsetRange]]:

@@ -89,6 +89,6 @@ def named(names: Collection[str]) -> tuple[Feature, ...]:
 
 def latest(events: pl.DataFrame, when: pl.Expr, *columns: str) -> pl.DataFrame:
     """After each event, these columns of the key's last event of which `when` holds; null before there was one."""
-    rows = pl.int_range(pl.len(), dtype=pl.Int64)
-    last = events.select(pl.when(when).then(rows).forward_fill().over(KEY).alias("last"))["last"]
+    at = pl.when(when).then(pl.col("_row")).forward_fill().over(KEY)
+    last = events.with_row_index("_row").select(at.cast(pl.Int64))["_row"]
     return events.select(pl.col(name).gather(last) for name in columns)

@@ -74,6 +74,7 @@ class Log:
             Incompatible: a record has no framing, is of an unknown schema, or of an event that has to be upcast.
             Unavailable: the registry does not answer.
         """
+        ranges = [part for part in ranges if part.end > part.first]
         if not ranges:
             return {}
         records = self.records(ranges).withColumn("_schema", _schema_id())
