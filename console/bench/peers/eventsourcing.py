@@ -218,12 +218,17 @@ def project(environment: dict[str, str], count: int, timeout_s: float = 300) -> 
 
 def to_parquet(environment: dict[str, str], file: Path) -> float:
     """Read all recorded events again and write Parquet; events per second."""
+    with pq.ParquetWriter(file, ARROW) as writer:
+        return to_arrow(environment, writer.write_table)
+
+
+def to_arrow(environment: dict[str, str], take: Callable[[pa.Table], object]) -> float:
+    """Read all recorded events again and hand on Arrow tables; events per second."""
     with Interactions(environment) as application:
         began, done = time.perf_counter(), 0
-        with pq.ParquetWriter(file, ARROW) as writer:
-            for events in _sections(application):
-                writer.write_table(pa.Table.from_pylist([_fields(one) for one in events], schema=ARROW))
-                done += len(events)
+        for events in _sections(application):
+            take(pa.Table.from_pylist([_fields(one) for one in events], schema=ARROW))
+            done += len(events)
         return done / (time.perf_counter() - began)
 
 

@@ -10,7 +10,7 @@ import io
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -129,20 +129,25 @@ async def project_polls(settings: Settings, connection: psycopg.AsyncConnection[
 
 async def to_parquet(settings: Settings, count: int, file: Path) -> float:
     """Decode record by record and write Parquet; events per second."""
+    with pq.ParquetWriter(file, ARROW) as writer:
+        return await to_arrow(settings, count, writer.write_table)
+
+
+async def to_arrow(settings: Settings, count: int, take: Callable[[pa.Table], object]) -> float:
+    """Decode record by record and hand on Arrow tables; events per second."""
     async with _consumer(settings) as consumer:
         began, done = 0.0, 0
-        with pq.ParquetWriter(file, ARROW) as writer:
-            while done < count:
-                polled = await consumer.getmany(timeout_ms=500, max_records=POLL_RECORDS)
-                began = began or (time.perf_counter() if polled else 0.0)
-                rows = [
-                    decoded(record) | {"partition": record.partition, "offset": record.offset}
-                    for records in polled.values()
-                    for record in records
-                ]
-                if rows:
-                    writer.write_table(pa.Table.from_pylist(rows, schema=ARROW))
-                done += len(rows)
+        while done < count:
+            polled = await consumer.getmany(timeout_ms=500, max_records=POLL_RECORDS)
+            began = began or (time.perf_counter() if polled else 0.0)
+            rows = [
+                decoded(record) | {"partition": record.partition, "offset": record.offset}
+                for records in polled.values()
+                for record in records
+            ]
+            if rows:
+                take(pa.Table.from_pylist(rows, schema=ARROW))
+            done += len(rows)
         return done / (time.perf_counter() - began)
 
 
