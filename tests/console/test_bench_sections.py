@@ -9,7 +9,7 @@ from rich.console import Console
 from console.bench.bench import Bench, Section, Sizes
 from console.bench.command import NO_LIBRARY, measure, provide
 from console.bench.figure import OURS, Figure, Sample
-from console.bench.sections import processor, replay
+from console.bench.sections import audit, processor, replay
 from infra.settings import Settings
 from infra.stack.stack import Stack
 from schemas.errors import Invalid
@@ -71,6 +71,13 @@ async def test_the_processor_is_measured_from_topic_to_topic(settings: Settings)
         set(),
     ]
     assert all(figure.reached.least > 0 for figure in (decided, from_log, from_snapshot))
+
+
+async def test_the_notary_is_measured_over_records_that_verify(settings: Settings) -> None:
+    """Signatures over something else than the log would be fast."""
+    figures = {figure.name: figure for figure in await audit.run(bench(settings))}
+    assert set(figures) == set(audit.UNITS)
+    assert all(figure.reached.least > 0 for figure in figures.values())
 
 
 def test_without_the_library_the_reader_is_told(settings: Settings) -> None:
