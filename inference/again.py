@@ -73,6 +73,11 @@ class Comparison:
         """What is to be said of it, in a sentence."""
         if self.identical:
             return f"identical: {self.was.rows:,} rows with content {self.was.sha256}"
+        if set(self.differing) <= {"features", "known"} and self.now.erased_users > self.was.erased_users:
+            return (
+                f"its {self.was.rows:,} rows are identical, its features cannot be made again: they counted what "
+                "people did who have been erased since; the same features can be built as a new dataset"
+            )
         parts = f"{len(self.same_parts)} of {len(self.was.parts)} ranges are still identical"
         if self.lost and (self.was.rows - self.lost == self.now.rows or self.was.filters.wants_core):
             return (

@@ -234,7 +234,7 @@ def of(events: list[dict[str, Any]], row: dict[str, Any], key: str) -> list[dict
 
 
 def at(event: dict[str, Any]) -> int:
-    return min(event["occurred"], event["stamp"] * 1000 + 999)
+    return min(int(event["occurred"]), int(event["stamp"]) * 1000 + 999)
 
 
 def last(values: list[Any], default: Any) -> Any:
