@@ -7,6 +7,7 @@ such questions are under way at once, so that what is waited for is mostly the f
 import asyncio
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from aiokafka import AIOKafkaClient, TopicPartition
@@ -14,7 +15,7 @@ from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRange
 from aiokafka.protocol.fetch import FetchRequest
 
 from infra.kafka.block import Block, split
-from infra.kafka.fetch import READ_COMMITTED, RETRY_S, SILENCE_S, leader_of, standing
+from infra.kafka.fetch import READ_COMMITTED, RETRY_S, SILENCE_S, fetch, leader_of, standing
 from infra.kafka.records import Raw, from_block
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -50,19 +51,37 @@ async def pick(
     share = max(1, -(-len(wanted) // AT_ONCE))
     parts = [wanted[at : at + share] for at in range(0, len(wanted), share)]
     place = TopicPartition(physical(settings, topic), partition)
-    found = await asyncio.gather(*(_some(client, TOPICS[topic], place, part) for part in parts))
+    found = await asyncio.gather(*(_some(client, settings, TOPICS[topic], place, part) for part in parts))
     return [raw for part in found for raw in part]
 
 
-async def _some(client: AIOKafkaClient, topic: Topic, place: TopicPartition, wanted: Sequence[int]) -> list[Raw]:
+async def _some(
+    client: AIOKafkaClient, settings: Settings, topic: Topic, place: TopicPartition, wanted: Sequence[int]
+) -> list[Raw]:
     found: list[Raw] = []
     at = 0
     while at < len(wanted):
         near = at + 1 < len(wanted) and wanted[at + 1] - wanted[at] <= NEAR
-        aborted, data = await _asked(client, place, wanted[at], NEAR_BYTES if near else 1)
+        try:
+            aborted, data = await _asked(client, place, wanted[at], NEAR_BYTES if near else 1)
+        except Invalid:  # Kafka has deleted it: the archive may have it
+            return found + await _archived(client, settings, topic, place.partition, wanted[at:])
         raws, reached = _found(data, aborted, topic, place.partition, wanted[at:])
         found += raws
         at = max(at + 1, bisect_left(wanted, reached))
+    return found
+
+
+async def _archived(
+    client: AIOKafkaClient, settings: Settings, topic: Topic, partition: int, wanted: Sequence[int]
+) -> list[Raw]:
+    """The same by reading everything between the first and the last: nothing finds single records in an archive."""
+    kept, found = frozenset(wanted), list[Raw]()
+    part = OffsetRange(topic=topic.name, partition=partition, first=wanted[0], end=wanted[-1] + 1)
+    async with aclosing(fetch(client, settings, [part])) as answers:
+        async for fetched in answers:
+            for block in fetched.blocks:
+                found += [raw for raw in from_block(block, topic, partition) if raw.offset in kept]
     return found
 
 

@@ -22,6 +22,7 @@ from infra.audit.leaf import leaves_of
 from infra.kafka.at import open_records
 from infra.kafka.connect import librdkafka_options
 from infra.kafka.fetch import fetch, open_client
+from infra.kafka.pick import pick
 from infra.kafka.ranges import kafka_ranges, ranges_between, ranges_now
 from infra.kafka.records import Decoder
 from infra.kafka.replay import recorded, replay
@@ -94,6 +95,11 @@ async def test_the_log_is_whole_when_kafka_has_deleted_its_beginning(settings: S
     assert await ranges_between(settings, [TOPIC], since, until) == between
     async with open_records(settings, TOPIC) as records:
         (raw,) = await records.read(ranges[0].partition, [3])
+    async with open_client(settings, [TOPIC]) as client:
+        last = ranges[0].end - 1  # which Kafka still has
+        picked = await pick(client, settings, TOPIC, ranges[0].partition, [3, 4, 90, last])
+    assert [one.offset for one in picked] == [3, 4, 90, last]
+    assert picked[0] == raw
     assert raw.value == next(decoder.codec.encode(o.event) for o in singles if o.position.offset == 3)
     everything = await table(settings, decoder, await ranges_now(settings, [TOPIC]))
     assert len(everything) == RECORDS + 50
