@@ -59,6 +59,7 @@ def settings(stack: SharedStack, tmp_path: Path) -> Iterator[Settings]:
         "elastic": {"index_prefix": f"{mark}-"},
         "processor": {"snapshots": tmp_path / "snapshots"},
         "personal": {"keys": tmp_path / "personal"},
+        "recommend": {"tickets": tmp_path / "tickets"},
     }
     (tmp_path / "personal").mkdir()
     mine = Settings(**merged(stack.settings.model_dump(exclude_unset=True), corner))

@@ -45,7 +45,8 @@ def test_a_retired_event_may_stand_anywhere() -> None:
 def test_the_topics_of_existing_logs_keep_their_names() -> None:
     """A renamed topic is an empty log."""
     assert {"access", "catalog", "deployments", "models", "profiles", "schedules"} <= set(DECIDED)
-    assert {"dead-letters", "decisions", "features", "interactions", "uploads", "usage"} <= set(FACTS)
+    facts = {"audit", "dead-letters", "decisions", "features", "interactions", "serving", "uploads", "usage"}
+    assert facts <= set(FACTS)
 
 
 def test_every_decided_topic_has_commands_beside_it() -> None:
