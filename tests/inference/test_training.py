@@ -47,7 +47,7 @@ async def town(settings: Settings) -> AsyncIterator[Town]:
         yield town
 
 
-async def ended(town: Town, run_id: str, timeout_s: float = 90) -> Any:
+async def ended(town: Town, run_id: str, timeout_s: float = 240) -> Any:
     """The end of a run, from the log."""
 
     async def look() -> Any:
@@ -97,6 +97,7 @@ async def test_a_run_and_the_same_again(town: Town) -> None:
     assert dict(again.metrics) == dict(done.metrics)
 
 
+@pytest.mark.timeout(600)
 async def test_a_killed_trainer_goes_on(town: Town) -> None:
     """Ended by kill -9 in the middle of a fit: another takes the place over and reads what was fixed; one end."""
     first = await trainer(town)
@@ -110,6 +111,7 @@ async def test_a_killed_trainer_goes_on(town: Town) -> None:
     assert (told.count("TrainingStarted"), told.count("TrainingCompleted"), told.count("ModelRegistered")) == (1, 1, 1)
 
 
+@pytest.mark.timeout(600)
 async def test_a_fit_is_cancelled_and_tried_again(town: Town) -> None:
     """Its process is gone, its place is free, it is no version; the second attempt reads what the first had fixed."""
     process = await trainer(town)
@@ -120,18 +122,18 @@ async def test_a_fit_is_cancelled_and_tried_again(town: Town) -> None:
     await said(town, other, TrainingQueued)
     await town.interact("u2", "i1", "i2")
     await town.send(CancelTraining(model=town.model, run_id=run_id, reason="wrong"))
-    await eventually(gone(fit), 30)
+    await eventually(gone(fit), 120)
     assert isinstance(await ended(town, other), TrainingCompleted)
     with pytest.raises(Problem) as late:
         await town.send(CancelTraining(model=town.model, run_id=run_id))
     assert (late.value.status, late.value.code) == (409, "run_cancelled")
 
     await town.send(RetryTraining(model=town.model, run_id=run_id))
-    await eventually(attempts(town, run_id, 2), 60, 0.3)
-    await eventually(working := at_work(process), 60, 0.2)
+    await eventually(attempts(town, run_id, 2), 120, 0.3)
+    await eventually(working := at_work(process), 120, 0.2)
     (fit,) = await working()
     fit.kill()  # as the kernel does when memory runs out
-    died = await eventually(latest(town, run_id, TrainingFailed), 60, 0.3)
+    died = await eventually(latest(town, run_id, TrainingFailed), 120, 0.3)
     assert (died.attempt, died.code) == (2, "fit_died")
     assert "signal 9" in died.reason
     used = [event for event in await story(town, run_id) if isinstance(event, TrainingResourcesUsed)]
@@ -143,6 +145,7 @@ async def test_a_fit_is_cancelled_and_tried_again(town: Town) -> None:
     assert not any(isinstance(event, ModelRegistered) for event in await story(town, run_id))
 
 
+@pytest.mark.timeout(600)
 async def test_no_more_are_under_way_than_there_are_places(settings: Settings) -> None:
     """However many trainers there are; the others wait in the order in which they were asked for, and say so."""
     options = settings.trainer.model_copy(update={"at_once": 1})
@@ -202,7 +205,7 @@ async def killed(town: Town, process: asyncio.subprocess.Process) -> AsyncIterat
     await town.kill(f"trainer {process.pid}")
     yield
     for fit in fits:
-        await eventually(gone(fit), 30)
+        await eventually(gone(fit), 120)
 
 
 def gone(process: psutil.Process) -> Callable[[], Awaitable[bool]]:
@@ -223,7 +226,7 @@ async def said(town: Town, run_id: str, kind: type[Any]) -> None:
     async def look() -> bool:
         return any(isinstance(event, kind) for event in await story(town, run_id))
 
-    await eventually(look, 90, 0.3)
+    await eventually(look, 240, 0.3)
 
 
 def at_work(process: asyncio.subprocess.Process) -> Callable[[], Awaitable[list[psutil.Process]]]:
