@@ -6,17 +6,20 @@ out, and brought back with their consent. Like the datasets, histories stand in 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.counting.pairs import NOTHING, SHIFT, SPAN, Counts, counted
+from inference.counting.near import Row, row_of
+from inference.counting.pairs import KEPT, NOTHING, SHIFT, SPAN, Counts, counted, summed
 from inference.inputs import SILENT_KINDS
 from inference.interactions import Int32Array, Int64Array
 
-RECENT = 1 << 18
-"""Pairs that are kept apart from the many, so that a small batch does not copy all of them."""
+SMALLEST, RATIO = 1 << 12, 16
+"""Pairs that the first level of counts may hold, and how much more each further one: a small batch copies few."""
 
 NEVER = np.iinfo(np.int64).min
 
@@ -100,17 +103,17 @@ class CoOccurrence:
         self._erased: set[int] = set()
         self._tails = np.full((1024, SPAN), -1, np.int32)
         self._last = np.full(1024, NEVER, np.int64)
-        self._main, self._recent = NOTHING, NOTHING
+        self._levels: list[Counts] = [NOTHING]
         self._changed: set[int] = set()
 
     def __len__(self) -> int:
-        """Pairs, those that are kept apart counted twice at most."""
-        return len(self._main) + len(self._recent)
+        """Pairs; one that stands on several levels is counted on each."""
+        return sum(map(len, self._levels))
 
     @property
     def counts(self) -> Counts:
         """All pairs, by the numbers of their items; see `name`."""
-        return self._main.plus(self._recent)
+        return reduce(Counts.plus, self._levels)
 
     def name(self, item: int) -> str:
         """Of an item's number."""
@@ -124,14 +127,26 @@ class CoOccurrence:
 
     def row(self, item: str) -> dict[str, int]:
         """What followed an item, and how often."""
+        others, times = self._row(item)
+        return {self._items.names[other]: n for other, n in zip(others.tolist(), times.tolist(), strict=True)}
+
+    def kept(self, item: str) -> Row:
+        """What followed an item most, as it is kept; only those that can be among it are put in order."""
+        others, times = self._row(item)
+        total = int(times.sum())
+        if len(times) > KEPT:
+            enough = times >= np.partition(times, -KEPT)[-KEPT]
+            others, times = others[enough], times[enough]
+        pairs = zip(others.tolist(), times.tolist(), strict=True)
+        return row_of({self._items.names[other]: n for other, n in pairs}, total)
+
+    def _row(self, item: str) -> tuple[Int64Array, Int64Array]:
         number = self._items.known(item)
         if number is None:
-            return {}
-        found: dict[str, int] = {}
-        for part in (self._main, self._recent):
-            for other, count in zip(*(column.tolist() for column in part.row(number)), strict=True):
-                found[self._items.names[other]] = found.get(self._items.names[other], 0) + count
-        return {other: count for other, count in found.items() if count}
+            return NOTHING.keys, NOTHING.counts
+        parts = [level.row(number) for level in self._levels]
+        found = summed(np.concatenate([others for others, _ in parts]), np.concatenate([times for _, times in parts]))
+        return found.keys, found.counts
 
     def meet(self, batch: Iterable[Met]) -> None:
         """The next interactions, those of each user in the order of the log."""
@@ -218,9 +233,15 @@ class CoOccurrence:
 
     def _add(self, counts: Counts, times: int = 1) -> None:
         self._changed.update(np.unique(counts.keys >> SHIFT).tolist())
-        self._recent = self._recent.plus(counts, times)
-        if len(self._recent) > max(RECENT, len(self._main) // 4):
-            self._main, self._recent = self._main.plus(self._recent), NOTHING
+        added = counts if times == 1 else NOTHING.plus(counts, times)
+        for level in count():
+            added = self._levels[level].plus(added)
+            if len(added) <= SMALLEST * RATIO**level:
+                self._levels[level] = added
+                return
+            self._levels[level] = NOTHING
+            if level + 1 == len(self._levels):
+                self._levels.append(NOTHING)
 
     def _make_room(self) -> None:
         """Places for the users that have come."""

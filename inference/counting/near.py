@@ -34,10 +34,14 @@ class Row:
     others: tuple[tuple[str, int], ...]
 
 
-def row_of(counts: Mapping[str, int]) -> Row:
-    """As it is kept."""
+def row_of(counts: Mapping[str, int], total: int | None = None) -> Row:
+    """As it is kept.
+
+    Args:
+        total: of all counts, where these are not all.
+    """
     others = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:KEPT]
-    return Row(sum(counts.values()), tuple(others))
+    return Row(sum(counts.values()) if total is None else total, tuple(others))
 
 
 def recent(history: Sequence[str]) -> dict[str, float]:

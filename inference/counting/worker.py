@@ -14,7 +14,6 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import Counter, Gauge
 
 from inference.counting.fold import CoOccurrence, Met
-from inference.counting.near import row_of
 from inference.counting.scratch import met, silence
 from inference.counting.table import Place, Table
 from inference.dataset import INTERACTIONS, PROFILES
@@ -73,7 +72,7 @@ async def _own(settings: Settings, health: Health) -> None:
             return
         began = time.monotonic()
         fold, reached = await counted_so_far(settings, decoder, await ranges_now(settings, {INTERACTIONS, PROFILES}))
-        await table.write([(item, row_of(fold.row(item))) for item in fold.changed()], reached, anew=True)
+        await table.write([(item, fold.kept(item)) for item in fold.changed()], reached, anew=True)
         SECONDS.set(time.monotonic() - began)
         health.ok("counts")
         await _follow(settings, decoder, fold, table, reached)
@@ -119,7 +118,7 @@ async def _follow(
             folded = await _take(settings, decoder, consumer, fold)
             moved = {place: offset for place, offset in folded.items() if reached.get(place) != offset}
             if moved:
-                rows = [(item, row_of(fold.row(item))) for item in fold.changed()]
+                rows = [(item, fold.kept(item)) for item in fold.changed()]
                 await table.write(rows, moved)
                 reached.update(moved)
                 PAIRS.set(len(fold))

@@ -110,10 +110,10 @@ def test_changed_rows_are_all_that_changed(log: list[Met], said: list[Said], cut
     bounds = [0, *sorted(cut % (len(log) + 1) for cut in cuts), len(log)]
     for start, end in pairwise(bounds):
         fold.meet(log[start:end])
-        kept |= {item: row_of(fold.row(item)) for item in fold.changed()}
+        kept |= {item: fold.kept(item) for item in fold.changed()}
     for user, word in said:
         fold.erase(user) if word is None else fold.consent(user, training=word)
-        kept |= {item: row_of(fold.row(item)) for item in fold.changed()}
+        kept |= {item: fold.kept(item) for item in fold.changed()}
     found = {one.item: row_of(fold.row(one.item)) for one in log}
     assert {item: row for item, row in kept.items() if row.total} == {i: r for i, r in found.items() if r.total}
 
@@ -172,6 +172,8 @@ def test_many_users_in_many_batches() -> None:
     for start in range(0, len(log), 37):
         pieces.meet(log[start : start + 37])
     assert pairs_of(whole) == pairs_of(pieces) == by_hand(log, [])
+    for item in {one.item for one in log}:
+        assert pieces.kept(item) == row_of(pieces.row(item))
 
 
 def test_a_row_keeps_the_most_frequent() -> None:
