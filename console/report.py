@@ -57,6 +57,8 @@ def report(
         raise Invalid("a report is about a person or about a model: give --user or --model", code="bad_report")
     if version is not None and model is None:
         raise Invalid("name the model whose version it is: --model NAME --version N", code="bad_report")
+    if out is not None:
+        _form(out)
     asked = {"model": model, "version": version, "user": user}
     _give(asyncio.run(_report(asked, _time(since), _time(until), verify)), out, output)
 
@@ -69,6 +71,8 @@ def model_card(
     output: Output = "table",
 ) -> None:
     """The model card of a version: its use, data, quality, limits and history."""
+    if out is not None:
+        _form(out)
     asked = {"model": model, "version": version, "user": None}
     _give(asyncio.run(_report(asked, None, _time(until))), out, output)
 
@@ -155,12 +159,21 @@ def _checks(document: Json) -> list[Json]:
     return [*document.get("checks", ()), *document.get("verdicts", ())]
 
 
-def _write(out: Path, document: Json) -> None:
+def _form(out: Path) -> Callable[[Json], str]:
+    """How a file of this name is written.
+
+    Raises:
+        Invalid: its name tells no form.
+    """
     form = FORMS.get(out.suffix.lower())
     if form is None:
         raise Invalid(f"{out} tells no form: end it in {', '.join(FORMS)}", code="bad_report")
+    return form
+
+
+def _write(out: Path, document: Json) -> None:
     try:
-        out.write_text(form(document))
+        out.write_text(_form(out)(document))
     except OSError as fault:
         raise Unavailable(f"{out} cannot be written: {fault.strerror or fault}") from fault
     status.print(f"written to {escape(str(out))}", soft_wrap=True)

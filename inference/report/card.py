@@ -183,7 +183,7 @@ def _training(activity: Activity, version: Version, manifest: Json | None) -> Js
 
 def places_of(fields: Any) -> list[str]:
     """Ranges of a manifest as evidence."""
-    return [f"{f['topic']}/{f['partition']}/{f['first']}-{f['end']}" for f in fields if f["end"] > f["first"]]
+    return [f"{f['topic']}/{f['partition']}/{f['first']}..{f['end']}" for f in fields if f["end"] > f["first"]]
 
 
 def _limits(material: Material, version: Version, about: Json, own: Json | None) -> list[Json]:

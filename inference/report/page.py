@@ -113,7 +113,7 @@ def _measure(name: str) -> str:
 
 
 def _places(ranges: Iterable[Json]) -> list[str]:
-    return [f"{r['topic']}/{r['partition']}/{r['first']}-{r['end']}" for r in ranges if r["end"] > r["first"]]
+    return [f"{r['topic']}/{r['partition']}/{r['first']}..{r['end']}" for r in ranges if r["end"] > r["first"]]
 
 
 def _change(row: Json, segment: str) -> Markup:

@@ -51,5 +51,5 @@ def listed(words: Sequence[str], most: int = 5) -> str:
 
 
 def places(ranges: Iterable[OffsetRange]) -> list[str]:
-    """Ranges as evidence: `topic/partition/first-end`, the end not included."""
-    return [f"{r.topic}/{r.partition}/{r.first}-{r.end}" for r in ranges if r.end > r.first]
+    """Ranges as evidence: `topic/partition/first..end`, the end not included."""
+    return [f"{r.topic}/{r.partition}/{r.first}..{r.end}" for r in ranges if r.end > r.first]

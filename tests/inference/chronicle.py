@@ -8,8 +8,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.partitioner import partition_of
@@ -60,7 +59,6 @@ class Chronicle:
         self._sent: list[Any] = []
 
     async def __aenter__(self) -> Self:
-        await _keep_our_stamps(self.settings)
         self._producer = AIOKafkaProducer(**aiokafka_options(self.settings.kafka), linger_ms=20)
         await self._producer.start()
         return self
@@ -184,14 +182,20 @@ class Chronicle:
         await self.say(undone, at + timedelta(seconds=6), "deployer")
 
 
-async def _keep_our_stamps(settings: Settings) -> None:
-    """Let the topics keep the times that records come with, where the broker would put its own."""
+async def make_topics(settings: Settings) -> None:
+    """Topics that keep the times of their records, where the broker would put its own; before anybody makes them."""
     configs = {**KEEP_FOR_EVER, STAMPS: "CreateTime"}
-    names = [physical(settings, topic.name) for topic in TOPICS.values()]
+    wanted = [
+        NewTopic(
+            physical(settings, topic.name), settings.kafka.partitions, settings.kafka.replication, topic_configs=configs
+        )
+        for topic in TOPICS.values()
+    ]
     admin = AIOKafkaAdminClient(**aiokafka_options(settings.kafka))
     await admin.start()
     try:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs) for name in names])
+        made = await admin.create_topics(wanted)
+        assert not [fault for fault in made.topic_errors if fault[1]], made
     finally:
         await admin.close()
 
