@@ -52,8 +52,11 @@ def popular(counts: Mapping[str, int]) -> list[tuple[str, float]]:
 def liked_categories(profile: Profile, history: Sequence[str], catalogue: Mapping[str, Item]) -> frozenset[str]:
     """The categories that a user asked for, else the one that most of the newest items of the history have.
 
-    Of equals the first in the alphabet; none where nothing is known, and none that the user hides.
+    Of equals the first in the alphabet; none where nothing is known, none that the user hides, and none at all of
+    somebody who does not consent to personalisation.
     """
+    if not profile.personalisation:
+        return frozenset()
     if profile.favourite_categories:
         return profile.favourite_categories - profile.hidden_categories
     newest = [catalogue[item] for item in newest_of(history) if item in catalogue]

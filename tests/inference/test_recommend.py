@@ -98,6 +98,8 @@ def test_what_a_user_asked_for_is_what_a_user_likes() -> None:
     new = User(profile=Profile(favourite_categories=frozenset({"war"})), registered=True)
     assert _choose(Refusal("new_user"), new, None, SHOP, 1).items == (("gun", 9.0),)
     assert _choose(Refusal("new_user"), User(), None, SHOP, 1).source == "popular"
+    refuses = User(profile=Profile(favourite_categories=frozenset({"war"}), personalisation=False))
+    assert _choose(Refusal("no_consent"), refuses, None, SHOP, 1).source == "popular"
 
 
 def test_hidden_categories_are_not_liked() -> None:
