@@ -143,7 +143,7 @@ def documented(
     return {
         200: answered,
         304: {"description": "You have it already: If-None-Match names its ETag."},
-        **{status: {"description": text, **_problem(status)} for status, text in (PROBLEMS | gone).items()},
+        **{status: {"description": text, **problem_of(status)} for status, text in (PROBLEMS | gone).items()},
     }
 
 
@@ -157,7 +157,8 @@ PROBLEMS: dict[int | str, str] = {
 }
 
 
-def _problem(status: int | str) -> dict[str, Any]:
+def problem_of(status: int | str) -> dict[str, Any]:
+    """The content of an answer that is a problem document, for an OpenAPI document."""
     shape = {"$ref": "#/components/schemas/Problem"}
     return {"content": {PROBLEM_JSON: {"schema": shape, "example": problem_example(int(status))}}}
 

@@ -13,7 +13,7 @@ from projections.lineage.finding import Finder, spanned
 from projections.lineage.judge import INTERACTIONS, Matter, Recipe, judge
 from projections.question import Answer, Question
 from projections.readmodels import ReadModels, missing
-from projections.routes.common import Exactly, Fresh, Id, answer, documented, without
+from projections.routes.common import PROBLEMS, Exactly, Fresh, Id, answer, documented, problem_of, without
 from projections.routes.route import QueryRoute
 from schemas.errors import NotFound
 from schemas.models import OffsetRange
@@ -56,6 +56,14 @@ VERSION = Question(
 NEWEST = Question(
     ("model_registry",), {"newest": "SELECT max(version) AS version FROM model_registry WHERE model = %(model)s"}
 )
+
+SCHEMA: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A JSON schema.", "content": {"application/schema+json": {"schema": {"type": "object"}}}},
+    304: {"description": "You have it already: If-None-Match names its ETag."},
+    **{
+        status: {"description": text, **problem_of(status)} for status, text in PROBLEMS.items() if status in (404, 422)
+    },
+}
 
 Offset = Annotated[int, Query(ge=0, le=2**62)]
 Find = Callable[[Finder, list[OffsetRange]], Awaitable[Matter]]
@@ -135,7 +143,8 @@ def routes(models: ReadModels) -> APIRouter:
     @router.get(
         "/lineage/facets/{name}",
         openapi_extra=open_to_all(),
-        responses={200: {"description": "A JSON schema."}},
+        response_class=Response,
+        responses=SCHEMA,
         summary="The schema of a facet of ours in OpenLineage events",
     )
     async def facet(name: Id) -> Response:

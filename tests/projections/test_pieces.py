@@ -46,6 +46,7 @@ def test_every_read_model_is_found() -> None:
         "popularity",
         "schedules",
         "training_runs",
+        "training_steps",
         "trending",
         "user_history",
         "user_profile",
