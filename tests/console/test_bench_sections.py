@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from console.bench.bench import Bench, Section, Sizes
 from console.bench.command import NO_LIBRARY, measure, provide
 from console.bench.figure import OURS, Figure, Sample
-from console.bench.sections import audit, processor, replay
+from console.bench.sections import audit, explain, processor, replay
 from infra.settings import Settings
 from infra.stack.stack import Stack
 from schemas.errors import Invalid
@@ -52,6 +53,15 @@ def test_a_stack_of_somebody_else_is_left_alone(settings: Settings) -> None:
     """A section stops the services that it does not need; those of a running system must not be among them."""
     with pytest.raises(Invalid, match="left alone"):
         provide(bench(settings), ["kafka"])
+
+
+async def test_explanations_are_measured_on_decisions_that_are_identical(settings: Settings) -> None:
+    """By the index and by kept counts; a decision that is not made again would be no measurement."""
+    work = bench(settings)
+    work.sizes = replace(work.sizes, runs=1, rebuild=9_000)
+    figures = await explain.run(work)
+    assert {figure.name.split(" ")[0] for figure in figures} == {"model", "popular"}
+    assert all(figure.reached.median > 0 for figure in figures)
 
 
 async def test_a_section_gives_figures_beside_its_peers(settings: Settings) -> None:
