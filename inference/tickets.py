@@ -21,7 +21,6 @@ from schemas.errors import Unavailable
 
 MAGIC = b"RTICKET1"
 HEAD = struct.Struct("<8sQI236s")
-HANDED = struct.Struct("<Q")
 HANDED_AT = 8
 SLOT = struct.Struct("<Q40s")
 NUMBER = struct.Struct("<Q")
@@ -65,7 +64,7 @@ class Tickets:
     def next(self) -> int:
         """The next sequence number."""
         self.handed += 1
-        HANDED.pack_into(self._map, HANDED_AT, self.handed)
+        NUMBER.pack_into(self._map, HANDED_AT, self.handed)
         return self.handed
 
     def hold(self, sequence: int, decision_id: str) -> int:

@@ -26,9 +26,6 @@ after, or ends before, what was signed. unreadable: the broker does not give wha
 what was signed, and its leaf hashes are lost. broken, forged, unknown_key, foreign: on `audit`. uncovered: a gap
 between two checkpoints. unheld: a checkpoint that somebody kept is not in the chain."""
 
-MOST = 1000
-"""Findings of one partition that are told one by one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
