@@ -1,10 +1,9 @@
 """Kafka records as columns, without an object per record.
 
-Kafka writes the numbers and texts of a record just as Avro does: zigzag varints, and the length before the content.
-So a batch whose records carry the same headers is itself a block of Avro records, and a native reader takes it whole.
-Records that differ from their neighbours, and those without key or value, are read one by one into the same columns.
+Batches whose records carry the same headers are walked as a whole (`infra.kafka.walk`). Records that differ from their
+neighbours, and those without key or value, are read one by one into the same columns.
 
-Source: Kafka protocol guide, Record (format 2); Avro 1.12 specification, Binary Encoding.
+Source: Kafka protocol guide, Record (format 2).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,8 +14,8 @@ import polars as pl
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from infra.kafka.block import Block
-from infra.kafka.container import read, text, varint
 from infra.kafka.records import Raw
+from infra.kafka.walk import walk
 from schemas.errors import Incompatible
 
 CONSTANT_HEADERS = frozenset({"content-type", "ce_specversion"})
@@ -108,64 +107,29 @@ def _together(pairs: Sequence[tuple[Block, bytes]], names: Signature, headers: S
     Raises:
         Incompatible: a record has other headers than the first, or no key or value.
     """
-    fields, guards, places = _layout(names)
-    schema = {"type": "record", "name": "KafkaRecord", "fields": [{"name": n, "type": t} for n, t in fields]}
-    wanted = {name: places[name] for name in headers if name in places}
-    columns = ["timestamp", "offset", "key", "value", *guards, *wanted.values()]
+    varying = {name for name, value in names if value is None}
+    if len(varying) != sum(value is None for _, value in names):
+        raise Incompatible("a header stands there twice", code="mixed_headers")
     blocks = [block for block, _ in pairs]
     counts = [block.count for block in blocks]
-    rows = read(schema, sum(counts), b"".join(payload for _, payload in pairs), columns)
-    whole = rows.select(pl.all_horizontal((pl.col(g) == pl.lit(held)).all() for g, held in guards.items())).item()
-    if not whole:
-        raise Incompatible("the records carry different headers", code="mixed_headers")
+    found = walk(b"".join(payload for _, payload in pairs), sum(counts), names, [n for n in headers if n in varying])
     bases = _repeat([block.base_offset for block in blocks], counts)
     stamps = _repeat([b.max_timestamp_ms if b.stamped_by_broker else b.first_timestamp_ms for b in blocks], counts)
     broker = _repeat([int(block.stamped_by_broker) for block in blocks], counts)
-    return rows.select(
-        (pl.col("offset") + bases).alias("offset"),
-        (pl.col("timestamp") * (1 - broker) + stamps).alias("timestamp_ms"),
-        "key",
-        "value",
-        *(pl.col(wanted[n]).alias(n) if n in wanted else pl.lit(None, pl.String).alias(n) for n in headers),
-    )
+    return pl.DataFrame(
+        [
+            pl.Series("offset", found.offsets) + bases,
+            (pl.Series("timestamp_ms", found.stamps) * (1 - broker) + stamps),
+            found.text("key"),
+            found.binary("value"),
+        ]
+    ).with_columns(found.text(n) if n in varying else pl.lit(None, pl.String).alias(n) for n in headers)
 
 
 def _repeat(values: Sequence[int], counts: Sequence[int]) -> pl.Series:
     """Each value as often as its count says."""
     table = pl.DataFrame({"value": pl.Series(values, dtype=pl.Int64), "times": counts})
     return table.select(pl.col("value").repeat_by("times").explode()).to_series()
-
-
-def _layout(names: Signature) -> tuple[list[tuple[str, Any]], dict[str, bytes], dict[str, str]]:
-    """A record with these headers as Avro fields, what the guards must hold in every record, and where headers are."""
-    fields: list[tuple[str, Any]] = [
-        ("length", "long"),
-        ("attributes", _fixed("attributes", 1)),
-        ("timestamp", "long"),
-        ("offset", "long"),
-        ("key", "string"),
-        ("value", "bytes"),
-    ]
-    guards: dict[str, bytes] = {}
-    places: dict[str, str] = {}
-    held = varint(len(names))
-    for place, (name, value) in enumerate(names):
-        held += text(name.encode())
-        if value is not None:
-            held += text(value)
-            continue
-        guards[f"guard{place}"] = held
-        places[name] = f"header{place}"
-        fields += [(f"guard{place}", _fixed(f"guard{place}", len(held))), (f"header{place}", "string")]
-        held = b""
-    if held:
-        guards["last"] = held
-        fields.append(("last", _fixed("last", len(held))))
-    return fields, guards, places
-
-
-def _fixed(name: str, size: int) -> dict[str, Any]:
-    return {"type": "fixed", "name": f"{name}_bytes", "size": size}
 
 
 def _one_by_one(block: Block) -> Iterator[Row]:
