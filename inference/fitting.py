@@ -123,7 +123,15 @@ def _fit(model: Model[Any, Any], params: Any, dataset: Dataset, k: int, tell: Te
 def _told(step: Step, tell: Tell) -> Iterator[None]:
     """Tell that a step begins, and how many epochs of it have passed."""
     tell(Progressed(step))
-    with epochs(lambda done, total: tell(Progressed(step, done, total))):
+    percent = 0
+
+    def listen(done: int, total: int) -> None:
+        nonlocal percent
+        if (now := 100 * done // max(total, 1)) > percent:
+            percent = now
+            tell(Progressed(step, done, total))
+
+    with epochs(listen):
         yield
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from inference.interactions import Float32Array, Int32Array
 from inference.models.sasrec import EPSILON, FAR
+from inference.told import epoch
 
 IGNORED = -100
 
@@ -43,12 +44,13 @@ def trained(
         data = torch.tensor(windows, device=device, dtype=torch.long)
         adam = torch.optim.Adam(list(weights.values()), lr=rate, betas=(0.9, 0.98))
         chance = np.random.default_rng(seed)
-        for _ in range(epochs):
+        for done in range(1, epochs + 1):
             order = torch.tensor(chance.permutation(len(windows)), device=device)
             for start in range(0, len(windows), batch):
                 adam.zero_grad()
                 _loss(weights, data[order[start : start + batch]], blocks, dropout).backward()
                 adam.step()
+            epoch(done, epochs)
         return {name: table.detach().cpu().numpy().astype(np.float32) for name, table in weights.items()}
     finally:
         torch.set_num_threads(threads)

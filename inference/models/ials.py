@@ -19,6 +19,7 @@ from onnx import NodeProto, helper
 from inference.graph import Scoring
 from inference.interactions import Float32Array, Interactions
 from inference.model import Model
+from inference.told import epoch
 from schemas.errors import Invalid
 
 ROWS = 512
@@ -81,9 +82,10 @@ def fit(dataset: Interactions, params: IalsParams) -> Factors:
     by_item = by_user.T.tocsr()
     shape = (len(dataset.items), params.factors)
     items = np.random.default_rng(params.seed).normal(0.0, 0.1 / np.sqrt(params.factors), shape)
-    for _ in range(params.iterations):
+    for done in range(1, params.iterations + 1):
         users = _solved(by_user, items, params)
         items = _solved(by_item, users, params)
+        epoch(done, params.iterations)
     kept = items.astype(np.float32)
     gram = params.unobserved * (items.T @ items)
     ridge = np.float32(params.l2 * params.unobserved * len(items))
