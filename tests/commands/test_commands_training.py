@@ -111,7 +111,7 @@ def test_a_model_has_so_many_runs_under_way_at_once() -> None:
     """Two trainers may choose the next run at the same moment; here is where only one of them is right."""
     other = TrainingRequested(model="movies", run_id="r2", algorithm="ease")
     case = model.given(REQUESTED, other, STARTED)
-    start = {"model": "movies", "run_id": "r2", "ranges": RANGES, "slot": 1}
+    start: dict[str, Any] = {"model": "movies", "run_id": "r2", "ranges": RANGES, "slot": 1}
     case.when(StartTraining(**start, limit=1)).refused("model_busy")
     case.when(StartTraining(**start, limit=2)).then(TrainingStarted(**start))
     model.given(REQUESTED, other, STARTED, CANCELLED).when(StartTraining(**start, limit=1)).then(
@@ -197,7 +197,7 @@ def test_whatever_comes_in_whatever_order(commands: list[Any]) -> None:
     fixed: dict[str, Any] = {}
     for command in commands:
         try:
-            events = models.AGGREGATE.decide(state, command, meta_for(command))
+            events: Any = models.AGGREGATE.decide(state, command, meta_for(command))
         except Problem:
             continue
         for event in events:
