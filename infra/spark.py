@@ -53,18 +53,22 @@ appender.err.layout.pattern = %d{ISO8601} %-5p %c{1}: %m%n
 rootLogger.level = error
 rootLogger.appenderRef.err.ref = err
 """
+NO_OPTIONS: Mapping[str, str] = {}
 START_S = 180.0
 STOP_S = 20.0
 POLL_S = 0.05
 
 
 @contextmanager
-def session(settings: Settings, *, cores: int = 2, heap_mb: int = 1024) -> "Iterator[SparkSession]":
+def session(
+    settings: Settings, *, cores: int = 2, heap_mb: int = 1024, options: Mapping[str, str] = NO_OPTIONS
+) -> "Iterator[SparkSession]":
     """Spark in local mode, gone afterwards.
 
     Args:
         cores: threads that work at once.
         heap_mb: most that the Java process keeps on its heap.
+        options: of Spark, over ours.
 
     Raises:
         Unavailable: pyspark or a jar is missing, or the process does not come up.
@@ -79,7 +83,9 @@ def session(settings: Settings, *, cores: int = 2, heap_mb: int = 1024) -> "Iter
         _java(settings, Path(folder), heap_mb) as found,
     ):
         gateway = _gateway(*found)
-        context = SparkContext(gateway=gateway, conf=SparkConf(loadDefaults=False).setAll(_options(folder, cores)))
+        context = SparkContext(
+            gateway=gateway, conf=SparkConf(loadDefaults=False).setAll(_options(folder, cores, options))
+        )
         spark = SparkSession(context)
         try:
             yield spark
@@ -90,7 +96,7 @@ def session(settings: Settings, *, cores: int = 2, heap_mb: int = 1024) -> "Iter
             SparkContext._gateway = SparkContext._jvm = None
 
 
-def _options(folder: str, cores: int) -> list[tuple[str, str]]:
+def _options(folder: str, cores: int, more: Mapping[str, str]) -> list[tuple[str, str]]:
     options = {
         "spark.master": f"local[{cores}]",
         "spark.app.name": "retrace",
@@ -103,7 +109,7 @@ def _options(folder: str, cores: int) -> list[tuple[str, str]]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     }
-    return list(options.items())
+    return list({**options, **more}.items())
 
 
 @contextmanager

@@ -32,6 +32,7 @@ class AlsParams:
         reg: weight of the penalty on factors, times the number of interactions.
         alpha: how much more a pair that occurred weighs than one that did not, which weighs 1.
         iterations: rounds of solving for items, then users.
+        blocks: parts that users and items are cut into; the first factors depend on it as well.
         seed: of the first factors.
         steps: of conjugate gradients when a user is folded in.
         decay: weight of an interaction relative to the one after it; in (0, 1].
@@ -41,13 +42,14 @@ class AlsParams:
     reg: float = 0.05
     alpha: float = 10.0
     iterations: int = 10
+    blocks: int = 10
     seed: int = 7
     steps: int = 12
     decay: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(self.rank, self.iterations, self.steps) < 1 or not 0 < self.decay <= 1:
-            raise Invalid("rank, iterations and steps must be 1 or more, decay in (0, 1]", code="model_params")
+        if min(self.rank, self.iterations, self.blocks, self.steps) < 1 or not 0 < self.decay <= 1:
+            raise Invalid("rank, iterations, blocks and steps must be 1 or more, decay in (0, 1]", code="model_params")
         if self.reg <= 0 or self.alpha <= 0:
             raise Invalid("reg and alpha must be above 0", code="model_params")
 
@@ -99,6 +101,8 @@ def fit(rows: DataFrame, params: AlsParams) -> Fitted:
         implicitPrefs=True,
         alpha=params.alpha,
         seed=params.seed,
+        numUserBlocks=params.blocks,
+        numItemBlocks=params.blocks,
         userCol="user",
         itemCol="item",
         ratingCol="rating",

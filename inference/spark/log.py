@@ -82,7 +82,7 @@ class Log:
         for schema_id, schema in (await self._schemas(records, ranges[0].topic)).items():
             name = f"{schema['namespace']}.{schema['name']}"
             if _current(name, types):
-                table = _decoded(records.filter(fn.col("_schema") == schema_id), schema, name)
+                table = _decoded(records, schema_id, schema, name)
                 found[name] = found[name].unionByName(table) if name in found else table
         return found
 
@@ -140,8 +140,13 @@ def _current(name: str, types: Collection[str]) -> bool:
     return name in types
 
 
-def _decoded(records: DataFrame, schema: Mapping[str, str], name: str) -> DataFrame:
-    """The fields of one schema of the writer, as the event is today."""
-    body = fn.expr(f"substring(value, {FRAME.size + 1})")
+def _decoded(records: DataFrame, schema_id: int, schema: Mapping[str, str], name: str) -> DataFrame:
+    """The fields of one schema of the writer, as the event is today.
+
+    The bytes of other schemas are taken away before they are decoded, not only filtered out: Spark is free to evaluate
+    what stands in a filter before the filter.
+    """
+    mine = fn.col("_schema") == schema_id
+    body = fn.when(mine, fn.expr(f"substring(value, {FRAME.size + 1})"))
     event = from_avro(body, json.dumps(schema), {"mode": "FAILFAST", "avroSchema": contracts()[name].json})
-    return records.select(*PLACE, "_id", event.alias("event")).select(*PLACE, "_id", "event.*")
+    return records.filter(mine).select(*PLACE, "_id", event.alias("event")).select(*PLACE, "_id", "event.*")

@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 from pyspark.sql import SparkSession
 from uuid6 import uuid7
 
+import console.spark
+from console.spark import Wanted, on_spark
 from inference.dataset import Asked, Dataset, build, fixed_ranges
 from inference.filters import Filters
 from inference.scorer import OnnxScorer
@@ -28,11 +32,20 @@ from infra.settings import Settings
 from infra.spark import session
 from schemas.catalog import ItemAdded, ItemChanged
 from schemas.envelope import Meta
+from schemas.errors import Gone, Incompatible
 from schemas.identity import derived_id
-from schemas.interactions import InteractionRecorded
+from schemas.interactions import InteractionRecorded, RatingRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
 
+pytestmark = pytest.mark.timeout(900)  # a Java process and Spark's plans take their time on a busy machine
+
+SMALL = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.shuffle.partitions": "2",
+}
+"""Compiling a plan takes longer than running it over a few hundred rows."""
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KINDS = ("view", "rate", "skip", "purchase")
 
@@ -40,7 +53,7 @@ KINDS = ("view", "rate", "skip", "purchase")
 @pytest.fixture(scope="module")
 def spark() -> Iterator[SparkSession]:
     """One for all tests here: a Java process takes its time."""
-    with session(Settings(), cores=2, heap_mb=768) as found:
+    with session(Settings(), cores=2, heap_mb=768, options=SMALL) as found:
         yield found
 
 
@@ -124,15 +137,40 @@ FILTERS = Filters(
 )
 
 
-async def test_spark_finds_the_same_rows(settings: Settings, log: Decoder, spark: SparkSession, tmp_path: Path) -> None:
+async def test_spark_finds_the_same_rows_and_fits_on_them(
+    settings: Settings, log: Decoder, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same hash by other means: exact offsets, framing, void records, tenants, duplicates, consent and erasure."""
-    ranges = await fixed_ranges(settings, ())
-    ours = await build(settings, log, ranges)
-    theirs = await by_spark(spark, settings, ours, tmp_path / "all")
+    monkeypatch.setattr(console.spark, "session", lambda *_, **__: nullcontext(spark))
+    ours = await build(settings, log, await fixed_ranges(settings, ()))
     left_out = ours.manifest
     assert min(left_out.duplicates, left_out.silent, left_out.withdrawn, left_out.erased) > 0
-    assert theirs.agrees(ours.manifest)
-    assert theirs.frame().equals(ours.rows)
+    asked = Wanted(tmp_path, als=True, params={"rank": 4, "iterations": 2, "blocks": 1}, k=5, cores=2, heap_mb=768)
+    outcome = await on_spark(settings, "m", ours.manifest, asked)
+    assert outcome.identical
+    assert pl.read_parquet(tmp_path / "rows" / "*.parquet").height == ours.manifest.rows
+    assert set(outcome.metrics) == {"spark-als", "ials", "popularity"}
+    assert OnnxScorer((tmp_path / "model.onnx").read_bytes()).metadata.model == "spark-als"
+
+
+async def test_spark_does_not_call_other_rows_the_same(
+    settings: Settings, log: Decoder, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it guess at events that it cannot read, or read past the log."""
+    monkeypatch.setattr(console.spark, "session", lambda *_, **__: nullcontext(spark))
+    asked = Wanted(None, als=False, params={}, k=5, cores=2, heap_mb=768)
+    manifest = (await build(settings, log, await fixed_ranges(settings, ()))).manifest
+    outcome = await on_spark(settings, "m", replace(manifest, sha256="0" * 64), asked)
+    assert not outcome.identical
+    assert outcome.verdict.startswith("NOT identical: Spark found")
+    past = replace(manifest, ranges=tuple(replace(part, end=part.end + 1) for part in manifest.ranges))
+    with pytest.raises(Gone, match="past the end of the log"):
+        await on_spark(settings, "m", past, asked)
+    old = RatingRecorded(user_id="ü1", item_id="i1", rating=4.0, rated_at=START)
+    async with FactWriter(settings, log.codec) as writer:
+        await writer.append(old, Meta(id=uuid7(), type=old.AVRO, source="test", subject="ü1", time=START))
+    with pytest.raises(Incompatible, match="RatingRecorded, an old form"):
+        await on_spark(settings, "m", replace(manifest, ranges=await fixed_ranges(settings, ())), asked)
 
 
 async def test_spark_asks_for_the_same(settings: Settings, log: Decoder, spark: SparkSession, tmp_path: Path) -> None:
@@ -154,7 +192,7 @@ def test_a_model_of_spark_answers_as_spark_does(spark: SparkSession, tmp_path: P
     met = sorted({(int(u), int(i)) for u, i in zip(rng.integers(0, 40, 500), rng.zipf(1.4, 500) % 30, strict=True)})
     table = pl.DataFrame({"user_id": [f"u{u:02}" for u, _ in met], "item_id": [f"i{i:02}" for _, i in met]})
     table.write_parquet(tmp_path / "rows.parquet")
-    params = als.AlsParams(rank=6, iterations=4, steps=24)
+    params = als.AlsParams(rank=6, iterations=4, blocks=1, steps=24)
     fitted = als.fit(spark.read.parquet(str(tmp_path / "rows.parquet")), params)
     scorer = OnnxScorer(als.artifact(fitted, params, k=30))
     for user in (0, 7, 23):
