@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from inference.completeness import Completeness, ServerReport
+from inference.serving.completeness import Completeness, ServerReport
 
 MOST = 20
 """Missing answers of one server that the table names; JSON has all."""

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from console.answers import answers_document, show_answers
-from inference.completeness import Completeness, completeness
-from inference.whereabouts import find
+from inference.explaining.whereabouts import find
+from inference.serving.completeness import Completeness, completeness
 from infra.audit import keys as notary_keys
 from infra.audit import verifier
 from infra.audit.chain import heads_of

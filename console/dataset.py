@@ -14,13 +14,13 @@ from rich.table import Table
 from console.bounds import chosen_ranges
 from console.progress import following
 from console.spark import Wanted, on_spark, params
-from inference.again import Comparison, find, verify
-from inference.dataset import INTERACTIONS, PROFILES, Asked, Dataset, build, fixed_ranges
+from inference.datasets.again import Comparison, find, verify
+from inference.datasets.dataset import INTERACTIONS, PROFILES, Asked, Dataset, build, fixed_ranges
+from inference.datasets.filters import filters_of
+from inference.datasets.frames import Format, written
+from inference.datasets.manifest import Manifest
+from inference.datasets.shelf import keep
 from inference.feature import features as declared
-from inference.filters import filters_of
-from inference.frames import Format, written
-from inference.manifest import Manifest
-from inference.shelf import keep
 from infra.kafka.fetch import name_of
 from infra.kafka.replay import WORKERS
 from infra.registry.enlist import open_decoder

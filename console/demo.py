@@ -18,7 +18,7 @@ from console.ingest import send_people_and_films, send_ratings
 from console.movielens import MovieLens, load
 from console.story import Story
 from console.train import followed, verify_run
-from inference.explain import Explanation, explain
+from inference.explaining.explain import Explanation, explain
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from infra.stack.stack import Stack

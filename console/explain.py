@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from console.explained import show, show_tally
-from inference.explain import Explainer, Explanation
-from inference.statement import statement
-from inference.verification import Tally, verified
-from inference.whatif import WhatIf
+from inference.explaining.explain import Explainer, Explanation
+from inference.explaining.statement import statement
+from inference.explaining.verification import Tally, verified
+from inference.explaining.whatif import WhatIf
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Invalid

@@ -6,12 +6,12 @@ from itertools import zip_longest
 from rich.console import Console
 from rich.table import Table
 
-from inference.explain import Explanation
-from inference.reading import Way
-from inference.remake import Remade
-from inference.statement import because
-from inference.verification import Tally
-from inference.whatif import Hypothesis
+from inference.explaining.explain import Explanation
+from inference.explaining.reading import Way
+from inference.explaining.remake import Remade
+from inference.explaining.statement import because
+from inference.explaining.verification import Tally
+from inference.explaining.whatif import Hypothesis
 
 REASONS = 3
 """Past interactions named for an item."""

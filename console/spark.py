@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from inference.again import check
-from inference.evaluation import Evaluation
-from inference.fitting import numbers
-from inference.manifest import Manifest
+from inference.datasets.again import check
+from inference.datasets.manifest import Manifest
+from inference.training.evaluation import Evaluation
+from inference.training.fitting import numbers
 from infra.settings import Settings
 from infra.spark import session
 from schemas.errors import Invalid
@@ -130,7 +130,7 @@ async def _rows(spark: "SparkSession", settings: Settings, manifest: Manifest, f
 
 
 def _fitted(spark: "SparkSession", outcome: Outcome, found: "Written", asked: Wanted, folder: Path) -> Outcome:
-    from inference.dataset import Dataset
+    from inference.datasets.dataset import Dataset
     from inference.spark import als
     from inference.spark.beside import beside
 

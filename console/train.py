@@ -14,10 +14,10 @@ from rich.text import Text
 from console import runs
 from console.api import Api
 from console.story import Story
-from inference.fitting import Fitted, fit_on_log
-from inference.runs import NO_RUNS, Run, evolve
 from inference.store import ArtifactStore, digest
-from inference.told import Progressed, Telling
+from inference.training.fitting import Fitted, fit_on_log
+from inference.training.runs import NO_RUNS, Run, evolve
+from inference.training.told import Progressed, Telling
 from infra.kafka.ranges import ranges_now
 from infra.kafka.replay import recorded
 from infra.registry.enlist import open_decoder

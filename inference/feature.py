@@ -1,7 +1,7 @@
 """What every feature is: a frozen value that holds two pure functions, found by discovery in `inference/features`.
 
 `fold` says what is known after each event of a key, `read` what that means for an interaction. Neither sees which
-events an interaction may know of: `inference.pointintime` decides that, the same way for all of them.
+events an interaction may know of: `inference.datasets.pointintime` decides that, the same way for all of them.
 """
 
 from collections.abc import Callable, Collection, Mapping

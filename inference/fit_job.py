@@ -8,12 +8,12 @@ from typing import Any
 
 import structlog
 
-from inference.fitting import Fitted, fit_on_log
-from inference.job import Dataset, Done, Evaluation, Fault, Job, Line, Step, Use
-from inference.manifest import Manifest
-from inference.shelf import keep
+from inference.datasets.manifest import Manifest
+from inference.datasets.shelf import keep
 from inference.store import ArtifactStore
-from inference.told import Built, Measured, Progressed, Telling
+from inference.training.fitting import Fitted, fit_on_log
+from inference.training.job import Dataset, Done, Evaluation, Fault, Job, Line, Step, Use
+from inference.training.told import Built, Measured, Progressed, Telling
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Problem

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from inference.interactions import Float32Array, Int32Array
 from inference.models.sasrec import EPSILON, FAR
-from inference.told import epoch
+from inference.training.told import epoch
 
 IGNORED = -100
 

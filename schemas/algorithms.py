@@ -1,7 +1,7 @@
 """The algorithms that a training run may ask for, with their hyper-parameters.
 
-`algorithms.json` is written from the declarations (`python -m inference.declared`), so that who takes the command can
-refuse what no trainer could fit, without knowing the models.
+`algorithms.json` is written from the declarations (`python -m inference.training.declared`), so that who takes the
+command can refuse what no trainer could fit, without knowing the models.
 """
 
 import json

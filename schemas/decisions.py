@@ -47,7 +47,8 @@ class RecommendationServed:
         user_id: Who.
         decision_id: Decision, as the caller got it.
         model: Model that was asked for.
-        source: What made the answer: the model, the user's last good answer, what follows the user's items, what is popular in the user's categories, what is popular, or nothing.
+        source: What made the answer: the model, the user's last good answer, what follows the user's items, what is
+            popular in the user's categories, what is popular, or nothing.
         fallback_reason: Why the model did not make the answer.
         version: Version of the model; null when none made the answer.
         artifact_sha256: Artifact that scored.

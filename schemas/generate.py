@@ -8,10 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from schemas.contracts import AVRO_FOLDER, Contract, check_roles, read
 from schemas.topics import named
+
+WIDTH = 120
+"""Of a line of Python."""
 
 PRIMITIVES = {
     "null": "None",
@@ -55,7 +59,12 @@ class Module:
         return "\n".join(lines)
 
     def _docstring(self, schema: Mapping[str, Any]) -> list[str]:
-        attributes = [f"        {field['name']}: {field['doc']}" for field in schema["fields"]]
+        texts = [f"{field['name']}: {field['doc']}" for field in schema["fields"]]
+        attributes = [
+            line
+            for text in texts
+            for line in wrap(text, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12, break_on_hyphens=False)
+        ]
         return [f'    """{schema["doc"]}', "", "    Attributes:", *attributes, '    """']
 
     def _field(self, field: Mapping[str, Any]) -> str:

@@ -28,7 +28,8 @@ class AnswersReported:
 
     Attributes:
         server: Server and start, as on the records of its answers.
-        sequence: Answers up to this number are on record or were lost; in the last word, the highest that was handed out.
+        sequence: Answers up to this number are on record or were lost; in the last word, the highest that was handed
+            out.
         lost: Answers that were not recorded and have not been reported before.
         reported_at: When.
         end: running: it goes on; stopped: its last word; died: it had none, and left a file that says this.

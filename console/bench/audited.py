@@ -12,7 +12,7 @@ from uuid6 import uuid7
 
 from console.bench import synthetic
 from console.bench.log import TOPIC, filled_catalogue, meta_of
-from inference.explain import Explainer
+from inference.explaining.explain import Explainer
 from inference.interactions import Interactions
 from inference.models import ease
 from inference.store import ArtifactStore

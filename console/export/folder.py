@@ -21,7 +21,7 @@ from console.export.journal import Journal
 from console.export.manifest import Outcome, Written, sha256_of
 from console.export.pace import Pace
 from console.export.tally import Tally
-from inference.content import ContentHash
+from inference.datasets.content import ContentHash
 from infra.kafka.fetch import name_of
 from infra.kafka.lanes import for_each, in_order
 from infra.kafka.ranges import sliced

@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge
 from inference.counting.fold import CoOccurrence, Met
 from inference.counting.scratch import met, silence
 from inference.counting.table import Place, Table
-from inference.dataset import INTERACTIONS, PROFILES
+from inference.datasets.dataset import INTERACTIONS, PROFILES
 from infra.health import Health
 from infra.kafka.consumer import open_consumer
 from infra.kafka.ranges import ranges_now

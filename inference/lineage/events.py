@@ -26,9 +26,9 @@ from openlineage.client.facet_v2 import (
 )
 from openlineage.client.serde import Serde
 
-from inference.dataset import INTERACTIONS
+from inference.datasets.dataset import INTERACTIONS
 from inference.lineage.attempts import NO_ATTEMPTS, Attempt, evolve
-from inference.runs import Run as TrainingRun
+from inference.training.runs import Run as TrainingRun
 from infra.kafka.ranges import ranges_now
 from infra.kafka.replay import recorded
 from infra.kafka.topics import physical

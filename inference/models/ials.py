@@ -19,7 +19,7 @@ from onnx import NodeProto, helper
 from inference.graph import Scoring
 from inference.interactions import Float32Array, Interactions
 from inference.model import Model
-from inference.told import epoch
+from inference.training.told import epoch
 from schemas.errors import Invalid
 
 ROWS = 512

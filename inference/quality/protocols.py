@@ -9,10 +9,10 @@ from typing import TypeAlias
 
 import numpy as np
 
-from inference.evaluation import RETURNING, Case, cases
 from inference.interactions import Interactions
 from inference.quality.formats import Data, Lines, Sequences, Split, Timed, as_interactions
-from inference.split import by_time
+from inference.training.evaluation import RETURNING, Case, cases
+from inference.training.split import by_time
 from schemas.errors import Invalid
 
 HELD_OUT = 0.1

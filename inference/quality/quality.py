@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from inference.evaluation import Evaluation, Metrics, fill, measured, rank, shares
 from inference.model import Model
 from inference.models import popularity
 from inference.quality.candidates import Candidate, Grid, baselines, candidates
@@ -13,6 +12,7 @@ from inference.quality.formats import Data
 from inference.quality.protocols import HR_10, NDCG_10, NDCG_20, RECALL_20, Protocol, Task, protocol_of
 from inference.quality.published import published
 from inference.scorer import OnnxScorer
+from inference.training.evaluation import Evaluation, Metrics, fill, measured, rank, shares
 
 DEPTHS = (10, 20)
 """Places that are measured."""

@@ -7,9 +7,9 @@ facts of a report, and are not among what is the same each time.
 from collections import Counter
 from typing import Any
 
-from inference.completeness import Completeness, completeness
 from inference.report.scope import Scope
 from inference.report.wording import count, listed, places
+from inference.serving.completeness import Completeness, completeness
 from infra.audit.keys import public_keys
 from infra.audit.partition import followed
 from infra.audit.verify import Report, Wanted, verify

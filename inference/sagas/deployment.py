@@ -1,7 +1,7 @@
 """From the wish for a version to the version that serves, or to nothing left behind.
 
-The worker (`inference/deployer.py`) does what touches the world and reports it by command; this saga sees to it that no
-step lasts for ever, and says what comes next:
+The worker (`inference/deployment/deployer.py`) does what touches the world and reports it by command; this saga sees to
+it that no step lasts for ever, and says what comes next:
 
     requested ──► validated ──► loaded ──► promoted ──► completed
         └─────────────┴───────────┴──────► aborted ──► rolled back

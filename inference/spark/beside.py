@@ -7,13 +7,13 @@ from pathlib import Path
 import polars as pl
 from pyspark.sql import DataFrame, SparkSession
 
-from inference.evaluation import Evaluation, cases, evaluate, shares
 from inference.interactions import Interactions
 from inference.models.ials import MODEL as IALS
 from inference.models.popularity import MODEL as POPULARITY
 from inference.scorer import OnnxScorer
 from inference.spark import als
-from inference.split import by_time
+from inference.training.evaluation import Evaluation, cases, evaluate, shares
+from inference.training.split import by_time
 
 TEST_SHARE = 0.1
 FOLD_IN = 0.5

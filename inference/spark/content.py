@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 from pyspark.sql import DataFrame
 
-from inference.content import ContentHash
-from inference.manifest import COLUMNS, Manifest
+from inference.datasets.content import ContentHash
+from inference.datasets.manifest import COLUMNS, Manifest
 
 NOTHING: pl.DataFrame = pl.DataFrame(schema=dict(COLUMNS))
 

@@ -1,4 +1,4 @@
-"""The rows of a manifest as Spark finds them: the same as `inference.dataset` gives, by other means.
+"""The rows of a manifest as Spark finds them: the same as `inference.datasets.dataset` gives, by other means.
 
 Nothing here is shared with the way that polars goes, except what a filter is called and what the columns are; so that
 both give one hash says something about both.
@@ -12,8 +12,8 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as fn
 
-from inference.filters import Filters
-from inference.manifest import COLUMNS, Manifest
+from inference.datasets.filters import Filters
+from inference.datasets.manifest import COLUMNS, Manifest
 from inference.spark.log import PLACE, Log
 from infra.kafka.ranges import ranges_now
 from schemas.catalog import ItemAdded, ItemChanged

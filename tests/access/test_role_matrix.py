@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import SecretStr
 
 import commands.api.app
-import inference.serving
+import inference.serving.app
 import projections.api
 from commands.api.openapi import COMMANDS
 from infra.access.gate import Gate
@@ -32,9 +32,9 @@ from schemas.roles import ADMIN, ROLES
 CREATE = {
     "commands": commands.api.app.create_app,
     "queries": projections.api.create_app,
-    "serving": inference.serving.create_app,
+    "serving": inference.serving.app.create_app,
 }
-OPEN = {"/health/live", "/health/ready", "/metrics"}
+OPEN = {"/health/live", "/health/ready", "/metrics", "/lineage/facets/{name}"}
 INSTALLATION = new_key()
 KEYS: dict[str, ApiKey] = {role: new_key() for role in ROLES}
 FOREIGN = new_key()

@@ -14,8 +14,9 @@ from uuid6 import uuid7
 import schemas.deployments
 import schemas.interactions
 import schemas.models
-from inference import placement, runs
+from inference.deployment import placement
 from inference.sagas.deployment import SAGA
+from inference.training import runs
 from infra.settings import Settings
 from schemas.catalog import AddItem
 from schemas.codec import as_fields

@@ -12,15 +12,15 @@ from uuid import UUID
 import pytest
 from psycopg import AsyncConnection, sql
 
-import inference.explain
+import inference.explaining.explain
 from commands.api.outcomes import Outcomes
 from commands.api.status import Status
 from commands.eraser.readmodels import ReadModels as Forgetting
-from inference.placement import Version
-from inference.reads import ReadModels
-from inference.registered import registry_says
-from inference.signatures import IN_A_ROW, signatures
-from inference.whatif import version
+from inference.deployment.placement import Version
+from inference.deployment.registered import registry_says
+from inference.explaining.signatures import IN_A_ROW, signatures
+from inference.explaining.whatif import version
+from inference.serving.reads import ReadModels
 from infra.health import Health
 from infra.kafka.partitioner import partition_of
 from infra.postgres import connect, make_pool
@@ -69,7 +69,7 @@ async def deployer(settings: Settings) -> None:
 
 
 async def console(settings: Settings) -> None:
-    place, seen = await inference.explain.hint(settings, "x")
+    place, seen = await inference.explaining.explain.hint(settings, "x")
     assert (place, list(seen.values())) == (Position("decisions", 1, 1), [1])
     found = await signatures(settings, "x", {1: 2 * IN_A_ROW})
     assert found is not None

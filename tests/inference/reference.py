@@ -99,7 +99,8 @@ def folded_in(
     def applied(vector: NDArray[np.float32]) -> NDArray[np.float32]:
         unobserved = added(weights.gram * vector[:, np.newaxis])
         seen = added(met.T * vector[:, np.newaxis]) * strength
-        return unobserved + added(met * seen[:, np.newaxis]) + vector * penalty
+        product: NDArray[np.float32] = unobserved + added(met * seen[:, np.newaxis]) + vector * penalty
+        return product
 
     wanted = added(met * strength[:, np.newaxis])
     x, r, p = np.zeros_like(wanted), wanted, wanted

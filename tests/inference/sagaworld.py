@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 from uuid6 import uuid7
 
 from commands.aggregates import deployment
-from inference.placement import Job, Placement, evolve
+from inference.deployment.placement import Job, Placement, evolve
 from inference.saga import Progress, due, hear
 from inference.sagas.deployment import SAGA
 from schemas.contracts import contracts

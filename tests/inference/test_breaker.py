@@ -1,6 +1,6 @@
 """The circuit breaker: nobody waits for a server that is known to be down."""
 
-from inference.breaker import Breaker
+from inference.serving.breaker import Breaker
 
 
 def broken(breaker: Breaker, now: float = 0.0) -> Breaker:

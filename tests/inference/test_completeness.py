@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.completeness import Account, Completeness, ServerReport, completeness, report
-from inference.recorder import Recorder, record
-from inference.tickets import Tickets, left_behind
+from inference.serving.completeness import Account, Completeness, ServerReport, completeness, report
+from inference.serving.recorder import Recorder, record
+from inference.serving.tickets import Tickets, left_behind
 from infra.access.client import headers_of
 from infra.health import Health
 from infra.registry.enlist import open_decoder

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid6 import uuid7
 
-import inference.counts
-import inference.pieces
-from inference.counts import Counts, Fold
-from inference.pieces import Piece
+import inference.explaining.counts
+import inference.explaining.pieces
+from inference.explaining.counts import Counts, Fold
+from inference.explaining.pieces import Piece
 from infra.kafka.facts import FactWriter
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
@@ -34,7 +34,7 @@ rows = st.lists(st.tuples(ids, st.sampled_from("ab"), st.sampled_from("xyz")), m
 
 @pytest.fixture(autouse=True)
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference.counts, "SIZE", SIZE)
+    monkeypatch.setattr(inference.explaining.counts, "SIZE", SIZE)
 
 
 def table(events: list[tuple[UUID, str, str]], first: int) -> pl.DataFrame:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid6 import uuid7
 
-from inference.content import ContentHash
-from inference.dataset import Dataset, build, finished, fixed_ranges
+from inference.datasets.content import ContentHash
+from inference.datasets.dataset import Dataset, build, finished, fixed_ranges
+from inference.datasets.manifest import COLUMNS
+from inference.datasets.sieve import Sieve
 from inference.interactions import Interactions
-from inference.manifest import COLUMNS
-from inference.sieve import Sieve
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder

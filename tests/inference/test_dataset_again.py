@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from uuid6 import uuid7
 
 import infra.kafka.replay
-from inference.again import find, verify
-from inference.dataset import Asked, Dataset, build, fixed_ranges
-from inference.filters import Filters, filters_of
-from inference.frames import Format, written
-from inference.manifest import Manifest, parse
-from inference.shelf import keep
+from inference.datasets.again import find, verify
+from inference.datasets.dataset import Asked, Dataset, build, fixed_ranges
+from inference.datasets.filters import Filters, filters_of
+from inference.datasets.frames import Format, written
+from inference.datasets.manifest import Manifest, parse
+from inference.datasets.shelf import keep
 from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of

@@ -8,8 +8,8 @@ import pytest
 from uuid6 import uuid7
 
 from console.train import Verification
-from inference.dataset import build, fixed_ranges
-from inference.explain import explain
+from inference.datasets.dataset import build, fixed_ranges
+from inference.explaining.explain import explain
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.placement import wanted
+from inference.deployment.placement import wanted
 from inference.sagas.deployment import Timeouts
 
 from .sagaworld import World

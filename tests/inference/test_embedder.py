@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from uuid6 import uuid7
 
-from inference import embedder
+from inference.sentences import embedder
 from inference.sentences.repository import DIMENSIONS, sentence_model
-from inference.vectors import sha256_of
+from inference.sentences.vectors import sha256_of
 from infra.health import Health
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 
-from inference import split
-from inference.evaluation import NEW, RETURNING, Case, cases, evaluate, fill, ndcg, rank, shares
 from inference.interactions import Interactions
 from inference.models import ease, popularity
 from inference.scorer import OnnxScorer
+from inference.training import split
+from inference.training.evaluation import NEW, RETURNING, Case, cases, evaluate, fill, ndcg, rank, shares
 from schemas.errors import Invalid
 
 from .reference import interactions, toy

@@ -11,9 +11,9 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from inference.explain import Explanation, differences, explain
+from inference.explaining.explain import Explanation, differences, explain
+from inference.explaining.remake import Remade
 from inference.inputs import history_sha256
-from inference.remake import Remade
 from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.ranges import ranges_now

@@ -11,7 +11,7 @@ import pytest
 from uuid6 import uuid7
 
 import projections.api
-from inference.dataset import build
+from inference.datasets.dataset import build
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.registry.enlist import open_decoder

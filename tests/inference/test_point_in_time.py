@@ -14,12 +14,12 @@ import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
-import inference.pointintime
-from inference.context import FIELDS, Context, Narrowing
+import inference.datasets.pointintime
+from inference.datasets.context import FIELDS, Context, Narrowing
+from inference.datasets.manifest import COLUMNS
+from inference.datasets.pointintime import counted, join
 from inference.decay import decayed, masses
 from inference.feature import KEY, Source, features, named
-from inference.manifest import COLUMNS
-from inference.pointintime import counted, join
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
@@ -184,7 +184,7 @@ def without_lag(rows: pl.DataFrame, events: pl.DataFrame, keys: Any, source: Any
 @pytest.mark.parametrize("leaky", [by_event_time, without_lag])
 def test_without_the_guard_something_leaks(leaky: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A property that also holds without what it tests would prove nothing."""
-    monkeypatch.setattr(inference.pointintime, "_known", leaky)
+    monkeypatch.setattr(inference.datasets.pointintime, "_known", leaky)
     quick = settings(max_examples=2000, deadline=None, phases=[Phase.generate])
     assert find(st.tuples(logs, later), lambda case: leaks(*case), settings=quick)
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import inference.reading
-from inference.reading import Reading, plan
-from inference.signatures import Signatures, runs, signature, signatures
+import inference.explaining.reading
+from inference.explaining.reading import Reading, plan
+from inference.explaining.signatures import Signatures, runs, signature, signatures
 from infra.health import Health
 from infra.kafka.facts import FactWriter
 from infra.kafka.fetch import open_client
@@ -111,8 +111,8 @@ async def test_an_index_and_a_scan_find_the_same(
     settings: Settings, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In large batches and small ones, behind the end of the index, among the records of another tenant."""
-    monkeypatch.setattr(inference.reading, "WORTH", 0)
-    monkeypatch.setattr(inference.reading, "SHORTEST", 0)
+    monkeypatch.setattr(inference.explaining.reading, "WORTH", 0)
+    monkeypatch.setattr(inference.explaining.reading, "SHORTEST", 0)
     await write(settings, decoder, 600, at_once=200)
     await write(settings, decoder, 40, at_once=1)
     await write(settings, decoder, 30, at_once=10, tenant="elsewhere")
@@ -130,8 +130,8 @@ async def test_an_index_of_another_log_is_left_aside(
     settings: Settings, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read model that was kept while its topic was made anew points at other people's events."""
-    monkeypatch.setattr(inference.reading, "WORTH", 0)
-    monkeypatch.setattr(inference.reading, "SHORTEST", 0)
+    monkeypatch.setattr(inference.explaining.reading, "WORTH", 0)
+    monkeypatch.setattr(inference.explaining.reading, "SHORTEST", 0)
     await write(settings, decoder, 300, at_once=100)
     async with index(settings):
         pass

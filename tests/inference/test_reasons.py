@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import inference.reasons
+import inference.explaining.reasons
+from inference.explaining.reasons import EMPTY, MOST, Reason, reasons
 from inference.inputs import ModelInput, model_input
 from inference.model import Model
-from inference.reasons import EMPTY, MOST, Reason, reasons
 from inference.scorer import OnnxScorer
 
 from .reference import MODELS, toy
@@ -73,8 +73,8 @@ def test_of_an_artifact_without_a_name_for_its_scores_the_answer_is_used(monkeyp
 
 def test_of_a_long_history_the_newest_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that does not add up would take seconds for thousands."""
-    monkeypatch.setattr(inference.reasons, "LEFT_OUT", 4)
-    monkeypatch.setattr(inference.reasons, "_near", lambda *_: False)
+    monkeypatch.setattr(inference.explaining.reasons, "LEFT_OUT", 4)
+    monkeypatch.setattr(inference.explaining.reasons, "_near", lambda *_: False)
     scorer = scorer_of(MODELS[0])
     given = model_input(HISTORY, scorer.metadata)
     (item, found), *_ = reasons(scorer, given, [scorer.score(HISTORY)[0][0]]).items()

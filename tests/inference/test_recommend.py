@@ -4,10 +4,10 @@ import numpy as np
 
 from inference.artifact import Metadata
 from inference.inputs import Item, Profile
-from inference.lastgood import Good, LastGood
-from inference.reads import Catalogue, Live, User
-from inference.recommend import Offer, Outcome, Refusal, common, first_filled, personal, settle
-from inference.routing import Route, World
+from inference.serving.lastgood import Good, LastGood
+from inference.serving.reads import Catalogue, Live, User
+from inference.serving.recommend import Offer, Outcome, Refusal, common, first_filled, personal, settle
+from inference.serving.routing import Route, World
 from schemas.decisions import AsOf
 
 HISTORY = AsOf(view="user_history", topic="interactions", partition=0, next_offset=7)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from uuid6 import uuid7
 
-from inference.recorder import Recorder, record
+from inference.serving.recorder import Recorder, record
 from infra.health import Health
 from infra.settings import Settings
 from infra.stack.stack import Stack

@@ -17,8 +17,8 @@ from uuid6 import uuid7
 
 import console.spark
 from console.spark import Wanted, on_spark
-from inference.dataset import Asked, Dataset, build, fixed_ranges
-from inference.filters import Filters
+from inference.datasets.dataset import Asked, Dataset, build, fixed_ranges
+from inference.datasets.filters import Filters
 from inference.scorer import OnnxScorer
 from inference.spark import als
 from inference.spark.content import Written, written

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from inference.dataset import build, fixed_ranges
+from inference.datasets.dataset import build, fixed_ranges
 from inference.follower import Follower
 from infra.access.client import headers_of
 from infra.kafka.ranges import ranges_now

@@ -9,8 +9,8 @@ import psutil
 import pytest
 from uuid6 import uuid7
 
-from inference.fitting import fit_on_log
 from inference.store import ArtifactStore, digest
+from inference.training.fitting import fit_on_log
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Problem

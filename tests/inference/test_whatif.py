@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from inference import candidates
-from inference.explain import Explainer, Explanation
+from inference.explaining.explain import Explainer, Explanation
+from inference.explaining.statement import statement
+from inference.explaining.verification import Checked, Tally, verified
+from inference.explaining.whatif import Change, WhatIf, changes
 from inference.models import item_to_item
 from inference.scorer import OnnxScorer
-from inference.statement import statement
+from inference.serving import candidates
 from inference.store import ArtifactStore
-from inference.verification import Checked, Tally, verified
-from inference.whatif import Change, WhatIf, changes
 from infra.kafka.facts import FactWriter
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings

@@ -20,8 +20,8 @@ from uuid6 import uuid7
 import commands.api.app
 import commands.processor.worker
 import inference.counting.worker
-import inference.deployer
-import inference.serving
+import inference.deployment.deployer
+import inference.serving.app
 import projections.runner
 from inference.client import Accepted, CommandClient
 from inference.models import ease
@@ -51,10 +51,10 @@ DATA = toy(users=30, items=40, rows=900)
 WORKERS = {
     "processor": commands.processor.worker.work,
     "projector": projections.runner.work,
-    "deployer": inference.deployer.work,
+    "deployer": inference.deployment.deployer.work,
     "counter": inference.counting.worker.work,
 }
-APPS = {"commands": commands.api.app.create_app, "serving": inference.serving.create_app}
+APPS = {"commands": commands.api.app.create_app, "serving": inference.serving.app.create_app}
 
 
 def free_port() -> int:

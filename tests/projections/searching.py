@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from aiokafka import AIOKafkaProducer
 
-from inference import embedder
+from inference.sentences import embedder
 from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid6 import uuid7
 
-from inference.dataset import Dataset, finished
-from inference.manifest import COLUMNS
-from inference.people import Erasures, refusing
-from inference.sieve import Sieve
+from inference.datasets.dataset import Dataset, finished
+from inference.datasets.manifest import COLUMNS
+from inference.datasets.people import Erasures, refusing
+from inference.datasets.sieve import Sieve
 from projections.lineage.finding import spanned
 from projections.lineage.judge import ROW, WORD, Matter, Recipe, chosen, judge
 from schemas.identity import derived_id

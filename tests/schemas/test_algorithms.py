@@ -3,14 +3,14 @@
 import pytest
 
 from commands.api.validation import validator
-from inference import declared
+from inference.training import declared
 from schemas.algorithms import FILE, algorithms, faults
 from schemas.errors import Invalid
 from schemas.models import RequestTraining
 
 
 def test_the_published_algorithms_are_those_declared() -> None:
-    """A model that was added and not published would be refused at the door; python -m inference.declared mends it."""
+    """A model that is not published would be refused at the door; python -m inference.training.declared mends it."""
     assert FILE.read_text() == declared.text()
 
 

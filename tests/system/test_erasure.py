@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, TopicPartition
 from elasticsearch import Elasticsearch
 
 from console.api import Api
-from inference.dataset import build, fixed_ranges
+from inference.datasets.dataset import build, fixed_ranges
 from infra.kafka.connect import librdkafka_options
 from infra.kafka.records import from_librdkafka
 from infra.personal.keys import Keys

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from console.bench.bench import Bench, Section
 from console.bench.figure import OURS, Figure, Sample, runs_of
 from console.bench.log import TOPIC, filled
-from inference.tickets import Tickets
+from inference.serving.tickets import Tickets
 from infra.audit import notary
 from infra.audit.keys import public_keys
 from infra.audit.verify import Wanted, verify

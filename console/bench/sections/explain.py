@@ -14,7 +14,7 @@ from console.bench.audited import Decided
 from console.bench.bench import Bench, Section
 from console.bench.figure import OURS, Figure, Sample, at_most, runs_of
 from console.bench.stats import percentile
-from inference.explain import Explainer
+from inference.explaining.explain import Explainer
 from infra.health import Health
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder

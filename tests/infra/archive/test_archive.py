@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from inference.dataset import build
+from inference.datasets.dataset import build
 from infra.archive import create
 from infra.archive.create import Archived, Archiver
 from infra.archive.manifest import Signed, read_signed
