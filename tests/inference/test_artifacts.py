@@ -16,7 +16,15 @@ from schemas.errors import Incompatible
 from .reference import MODELS, toy
 
 each_model = pytest.mark.parametrize("model", MODELS, ids=lambda model: str(model.name))
-TABLES = {"ease": "item_weights", "item-to-item": "neighbour_scores", "popularity": "popularity"}
+TABLES = {
+    "ease": "item_weights",
+    "item-to-item": "neighbour_scores",
+    "popularity": "popularity",
+    "ials": "item_factors",
+    "recent": "popular",
+    "co-occurrence": "neighbour_scores",
+    "sasrec": "item_columns",
+}
 
 
 def artifact(model: Model[Any, Any] = MODELS[0]) -> bytes:
