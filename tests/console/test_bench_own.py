@@ -61,6 +61,8 @@ def test_sections_come_in_their_own_order() -> None:
         "processor",
         "projection",
         "queries",
+        "audit",
+        "explain",
         "rebuild",
         "replay",
         "recommend",
