@@ -1,9 +1,10 @@
 """The live counts in PostgreSQL: a row for each item, and how far the log has been folded, changed together."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection, errors, sql
 
 from inference.counting.near import Row
 
@@ -48,7 +49,8 @@ class Table:
 
     async def claim(self, schema: str) -> bool:
         """Make the tables where they are missing, and be their only writer; False while somebody else is."""
-        await self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
+        with suppress(errors.UniqueViolation):  # somebody else makes it at this moment
+            await self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         row = await (await self._connection.execute(OWN)).fetchone()
         if row is None or not row["mine"]:
             return False

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from typing_extensions import override
 from infra.settings import PostgresSettings, Settings, child_environment
 from infra.stack import checks
 from infra.stack.ports import HOST
-from infra.stack.process import Command
+from infra.stack.process import Command, birth
 from infra.stack.server import Embedded, Say
 from schemas.errors import Unavailable
 
@@ -46,6 +47,7 @@ class Postgres(Embedded):
         if not (self.data / "PG_VERSION").is_file():
             say("making the database")
             self._initialise()
+        self._forget_the_dead()
         options = {
             "listen_addresses": HOST,
             "port": self.port,
@@ -80,6 +82,13 @@ class Postgres(Embedded):
 
     def _dsn(self, database: str) -> str:
         return f"postgresql://{USER}:{password(self.folder)}@{HOST}:{self.port}/{database}"
+
+    def _forget_the_dead(self) -> None:
+        """Remove the lock of a killed server that nobody has waited for: PostgreSQL takes a zombie for a living one."""
+        lock = self.data / "postmaster.pid"
+        with suppress(OSError, IndexError, ValueError):
+            if birth(int(lock.read_text().split()[0])) is None:
+                lock.unlink()
 
     def _initialise(self) -> None:
         """Run initdb, with a password of its own for each data folder.

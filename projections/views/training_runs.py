@@ -98,7 +98,8 @@ VIEW = View(
                 WHEN 'TrainingStarted' THEN jsonb_build_object('status', 'started', 'ranges', ranges,
                     'started_at', time, 'worker', worker, 'slot', slot, 'waits_for', NULL)
                 WHEN 'TrainingDatasetBuilt' THEN jsonb_build_object('dataset_sha256', dataset_sha256,
-                    'dataset_rows', dataset_rows, 'duplicates', duplicates, 'manifest', nullif(manifest, '')::jsonb,
+                    'dataset_rows', dataset_rows, 'duplicates', duplicates,
+                    'manifest', CASE WHEN manifest IS JSON THEN manifest::jsonb END,
                     'dataset', jsonb_build_object('silent_kinds', silent_kinds, 'silent', silent,
                         'withdrawn', withdrawn, 'erased', erased, 'erasures', erasures))
                 WHEN 'TrainingProgressed' THEN jsonb_build_object('step', step, 'done', done, 'total', total,

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -55,8 +55,8 @@ async def serving(settings: Settings) -> AsyncIterator[asyncio.subprocess.Proces
                 await asyncio.sleep(0.1)
         yield process
     finally:
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
 
 
