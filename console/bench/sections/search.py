@@ -24,8 +24,8 @@ NAME = "search"
 RATE = 50
 ITEMS = 10_000
 FEW_ITEMS = 1_500
-WARM_UP_S = 10.0
-"""A young JVM takes three times as long for a search."""
+WARM_UP_S = 60.0
+"""A young JVM takes three times as long for a search, and on two cores it compiles for a minute."""
 PATIENCE_S = 600
 LIMIT = 20
 
@@ -58,7 +58,8 @@ async def run(bench: Bench) -> list[Figure]:
         await _fill(bench, api)
         async with _postgres(bench) as pool:
             numbers = count()
-            await open_loop(partial(_ask, api, Counter(), numbers, {}), rate=RATE, duration_s=WARM_UP_S)
+            warm_up_s = min(WARM_UP_S, 6 * bench.sizes.load_s)
+            await open_loop(partial(_ask, api, Counter(), numbers, {}), rate=RATE, duration_s=warm_up_s)
             samples = await bench.alternate(
                 NAME,
                 {
