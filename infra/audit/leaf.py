@@ -12,18 +12,15 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from infra.kafka.block import Block
+from infra.kafka.varint import lengths, numbers, varint
 from schemas.errors import Incompatible
 
 PLACE = np.dtype([("leaf", "u1"), ("offset", ">i8"), ("stamp", ">i8")])
 LEAF = 0
-
-Numbers: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -77,7 +74,7 @@ def content_of(key: bytes | None, value: bytes | None, headers: Iterable[tuple[s
     """Key, value and headers as Kafka writes them."""
     pairs = list(headers)
     named = b"".join(_text(name.encode()) + _text(held) for name, held in pairs)
-    return _text(key) + _text(value) + _varint(len(pairs)) + named
+    return _text(key) + _text(value) + varint(len(pairs)) + named
 
 
 def leaves_of(blocks: Iterable[Block], first: int, end: int) -> Leaves:
@@ -99,9 +96,10 @@ def _leaves(block: Block) -> Leaves:
         return Leaves()
     data = block.payload()
     try:
-        heads, ends = _lengths(data, block.count)
-        stamps, at = _numbers(data, heads + 1)  # behind the record's attributes, which this format does not use
-        deltas, at = _numbers(data, at)
+        octets = np.frombuffer(data, np.uint8)
+        heads, ends = lengths(data, block.count)
+        stamps, at = numbers(octets, heads + 1)  # behind the record's attributes, which this format does not use
+        deltas, at = numbers(octets, at)
         if (at > ends).any():
             raise IndexError
     except IndexError as fault:
@@ -119,60 +117,5 @@ def _leaves(block: Block) -> Leaves:
     return Leaves(offsets.tolist(), hashes)
 
 
-def _lengths(data: bytes, count: int) -> tuple[Numbers, Numbers]:
-    """Where each record begins, behind its length, and where it ends.
-
-    Raises:
-        IndexError: the bytes end before the records do.
-    """
-    at, heads, ends = 0, [], []
-    for _ in range(count):
-        size = data[at]
-        at += 1
-        if size >= 0x80:
-            size, shift = size & 0x7F, 7
-            while (byte := data[at]) >= 0x80:
-                size |= (byte & 0x7F) << shift
-                shift += 7
-                at += 1
-            size |= byte << shift
-            at += 1
-        heads.append(at)
-        at += (size >> 1) ^ -(size & 1)
-        ends.append(at)
-    if at > len(data) or min(map(int.__sub__, ends, heads)) < 0:
-        raise IndexError(at)
-    return np.array(heads), np.array(ends)
-
-
-def _numbers(data: bytes, at: Numbers) -> tuple[Numbers, Numbers]:
-    """The zigzag varints at these places, and where each ends.
-
-    Raises:
-        IndexError: one has no end.
-    """
-    octets = np.frombuffer(data, np.uint8)
-    byte = octets[at].astype(np.int64)
-    values, more, shift = byte & 0x7F, byte >= 0x80, 7
-    while more.any():
-        if shift > 63:
-            raise IndexError(shift)
-        at = at + more
-        byte = octets[at].astype(np.int64)
-        values |= np.where(more, (byte & 0x7F) << shift, 0)
-        more, shift = more & (byte >= 0x80), shift + 7
-    return (values >> 1 & 0x7FFF_FFFF_FFFF_FFFF) ^ -(values & 1), at + 1
-
-
 def _text(data: bytes | None) -> bytes:
-    return _varint(-1) if data is None else _varint(len(data)) + data
-
-
-def _varint(number: int) -> bytes:
-    value = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return varint(-1) if data is None else varint(len(data)) + data

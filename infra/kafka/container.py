@@ -13,20 +13,10 @@ from typing import Any
 import jetliner
 import polars as pl
 
+from infra.kafka.varint import varint
 from schemas.errors import Incompatible
 
 SYNC = b"retrace-sync-16b"
-
-
-def varint(number: int) -> bytes:
-    """A whole number as Avro and Kafka write it: zigzag, seven bits a byte, the least significant first."""
-    rest = (number << 1) ^ (number >> 63)
-    out = bytearray()
-    while rest > 0x7F:
-        out.append(rest & 0x7F | 0x80)
-        rest >>= 7
-    out.append(rest)
-    return bytes(out)
 
 
 def text(value: bytes) -> bytes:

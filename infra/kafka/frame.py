@@ -15,6 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from infra.kafka.block import Block
 from infra.kafka.records import Raw
+from infra.kafka.varint import number
 from infra.kafka.walk import walk
 from schemas.errors import Incompatible
 
@@ -61,14 +62,14 @@ def of_raws(raws: Iterable[Raw], headers: Sequence[str]) -> pl.DataFrame:
 
 def signature(payload: bytes) -> Signature:
     """Headers of the first record in a batch: names, and the values of those that are constant."""
-    _, at = _number(payload, 0)
+    _, at = number(payload, 0)
     at += 1
     for _ in range(2):
-        _, at = _number(payload, at)
+        _, at = number(payload, at)
     for _ in range(2):
-        size, at = _number(payload, at)
+        size, at = number(payload, at)
         at += max(size, 0)
-    count, at = _number(payload, at)
+    count, at = number(payload, at)
     found: list[tuple[str, bytes | None]] = []
     for _ in range(count):
         name, at = _text(payload, at)
@@ -77,19 +78,8 @@ def signature(payload: bytes) -> Signature:
     return tuple(found)
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (value >> 1) ^ -(value & 1), at
-        shift += 7
-
-
 def _text(data: bytes, at: int) -> tuple[bytes, int]:
-    size, at = _number(data, at)
+    size, at = number(data, at)
     size = max(size, 0)
     return data[at : at + size], at + size
 

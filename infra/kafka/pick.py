@@ -18,6 +18,7 @@ from infra.kafka.block import Block, split
 from infra.kafka.fetch import READ_COMMITTED, RETRY_S, SILENCE_S, fetch, leader_of, standing
 from infra.kafka.records import Raw, from_block
 from infra.kafka.topics import physical
+from infra.kafka.varint import lengths, number
 from infra.settings import Settings
 from schemas.errors import Incompatible, Invalid, Unavailable
 from schemas.models import OffsetRange
@@ -145,36 +146,18 @@ def _of_block(block: Block, topic: Topic, partition: int, wanted: Sequence[int])
         yield from (raw for raw in from_block(block, topic, partition) if raw.offset in kept)
         return
     payload = block.payload()
-    starts = _starts(payload, wanted[-1] - block.base_offset + 1)
+    starts = lengths(payload, wanted[-1] - block.base_offset + 1)[0].tolist()  # the others are not looked at
     for offset in wanted:
         yield _raw(payload, starts[offset - block.base_offset], block, topic, partition)
 
 
-def _starts(payload: bytes, count: int) -> list[int]:
-    """Where the first `count` records begin, behind their lengths; the others are not looked at."""
-    starts, at = [], 0
-    for _ in range(count):
-        byte = payload[at]
-        at += 1
-        size = byte & 0x7F
-        shift = 7
-        while byte & 0x80:
-            byte = payload[at]
-            at += 1
-            size |= (byte & 0x7F) << shift
-            shift += 7
-        starts.append(at)
-        at += size >> 1  # zigzag, and never negative
-    return starts
-
-
 def _raw(payload: bytes, at: int, block: Block, topic: Topic, partition: int) -> Raw:
     """A record. Source: Kafka protocol guide, Record (format 2)."""
-    stamp, at = _number(payload, at + 1)
-    delta, at = _number(payload, at)
+    stamp, at = number(payload, at + 1)
+    delta, at = number(payload, at)
     key, at = _bytes(payload, at)
     value, at = _bytes(payload, at)
-    count, at = _number(payload, at)
+    count, at = number(payload, at)
     headers: list[tuple[str, bytes]] = []
     for _ in range(count):
         name, at = _bytes(payload, at)
@@ -185,17 +168,6 @@ def _raw(payload: bytes, at: int, block: Block, topic: Topic, partition: int) ->
     return Raw(topic, partition, block.base_offset + delta, text_key, value, headers, time)
 
 
-def _number(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (value >> 1) ^ -(value & 1), at
-        shift += 7
-
-
 def _bytes(data: bytes, at: int) -> tuple[bytes | None, int]:
-    size, at = _number(data, at)
+    size, at = number(data, at)
     return (None, at) if size < 0 else (data[at : at + size], at + size)

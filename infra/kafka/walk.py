@@ -16,11 +16,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from infra.kafka.container import text, varint
+from infra.kafka.container import text
+from infra.kafka.varint import Numbers, Octets, lengths, numbers, varint
 from schemas.errors import Incompatible
 
-Numbers: TypeAlias = npt.NDArray[np.int64]
-Octets: TypeAlias = npt.NDArray[np.uint8]
 Spans: TypeAlias = tuple[Numbers, Numbers]
 """Where something begins in each record, and how long it is."""
 
@@ -97,7 +96,9 @@ def walk(data: bytes, count: int, headers: Sequence[tuple[str, bytes | None]], w
     """
     octets = np.frombuffer(data, np.uint8)
     try:
-        heads, ends = _lengths(data, count)
+        heads, ends = lengths(data, count)
+        if not count or ends[-1] != len(data):
+            raise _mixed()
         stamps, at = numbers(octets, heads + 1)  # behind the attributes, which this format does not use
         offsets, at = numbers(octets, at)
         spans: dict[str, Spans] = {}
@@ -112,30 +113,6 @@ def walk(data: bytes, count: int, headers: Sequence[tuple[str, bytes | None]], w
     if not np.array_equal(at, ends):
         raise _mixed()
     return Walked(octets, stamps, offsets, {name: spans[name] for name in ("key", "value", *wanted)})
-
-
-def _lengths(data: bytes, count: int) -> tuple[Numbers, Numbers]:
-    """Where each record begins, behind its length, and where it ends.
-
-    Raises:
-        IndexError: the bytes end before the records do.
-        Incompatible: they do not end with them.
-    """
-    at, heads, ends = 0, list[int](), list[int]()
-    for _ in range(count):
-        size, at = data[at], at + 1
-        if size >= 0x80:
-            size, shift = size & 0x7F, 7
-            while (byte := data[at]) >= 0x80:
-                size |= (byte & 0x7F) << shift
-                at, shift = at + 1, shift + 7
-            size, at = size | byte << shift, at + 1
-        heads.append(at)
-        at += size >> 1
-        ends.append(at)
-    if at != len(data) or not count:
-        raise _mixed()
-    return np.array(heads), np.array(ends)
 
 
 def _guards(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[bytes, str | None]]:
@@ -174,27 +151,6 @@ def _pieces(octets: Octets, size: int) -> npt.NDArray[np.void]:
     """The `size` bytes from each place on, copied only where they are taken."""
     kind = np.dtype((np.void, size))
     return np.ndarray((len(octets) - size + 1,), kind, octets, strides=(1,))
-
-
-def numbers(octets: Octets, at: Numbers) -> Spans:
-    """The zigzag varints at these places, and where each ends.
-
-    Raises:
-        IndexError: one has no end.
-        Incompatible: one has more than 64 bits.
-    """
-    byte = octets[at]
-    values, more, shift, at = byte.astype(np.int64), byte >= 0x80, 7, at + 1
-    if more.any():
-        values &= 0x7F
-        while more.any():
-            if shift > 63:
-                raise _mixed()
-            byte = octets[np.where(more, at, 0)]
-            values |= np.where(more, (byte.astype(np.int64) & 0x7F) << shift, 0)
-            at = at + more
-            more, shift = more & (byte >= 0x80), shift + 7
-    return (values >> 1 & 0x7FFF_FFFF_FFFF_FFFF) ^ -(values & 1), at
 
 
 def _mixed() -> Incompatible:

@@ -15,8 +15,9 @@ from uuid6 import uuid7
 
 from infra.kafka import columns, frame
 from infra.kafka.block import Block, split
-from infra.kafka.container import read, text, varint
+from infra.kafka.container import read, text
 from infra.kafka.records import Raw
+from infra.kafka.varint import varint
 from schemas.codec import FRAME, MAGIC, Codec
 from schemas.contracts import contracts
 from schemas.envelope import EXPECTED_OFFSET, Meta
