@@ -10,9 +10,7 @@ from projections.batch import Batch, Staged
 from projections.staging import row_maker
 from projections.view import View
 from schemas.envelope import Recorded
-
-CLIENT_CHOSEN = 5
-"""Version of a UUID that a client chose; only such a fact can come twice."""
+from schemas.identity import CLIENT_CHOSEN
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from infra.kafka.columns import events, raw
+from infra.kafka.columns import client_chosen, events, raw
 from infra.kafka.records import Decoder, Raw
 from projections.batch import Staged
-from projections.few import CLIENT_CHOSEN, Few
+from projections.few import Few
 from projections.staging import META, Column, columns
 from projections.view import View
 from schemas.codec import Codec
@@ -46,9 +46,6 @@ DEFAULTS = {field.name: field.default for field in fields(Meta) if isinstance(fi
 """What `Meta.of` reads where a header is missing."""
 
 PLACE = ("_partition", "_offset")
-
-VERSION_DIGIT = 14
-"""Place of the version in the text of a UUID."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +161,7 @@ def _cell(column: Column, event: type[Any]) -> pl.Expr:
 
 def _chosen(table: pl.DataFrame) -> bool:
     """Whether a client chose the id of one of them."""
-    found: bool | None = table.select((pl.col("_ce_id").str.slice(VERSION_DIGIT, 1) == str(CLIENT_CHOSEN)).any()).item()
+    found: bool | None = table.select((client_chosen(pl.col("_ce_id"))).any()).item()
     return bool(found)
 
 

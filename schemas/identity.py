@@ -4,6 +4,10 @@ from hashlib import sha1
 from uuid import UUID, uuid5
 
 TENANTS = UUID("d0b2f7f4-6f0e-5b1c-9a43-2f6a4f3c1e58")
+CLIENT_CHOSEN = 5
+"""Version of the UUIDs that `derived_id` gives: only these can come again, those of our own making (UUIDv7) cannot."""
+VERSION_AT = 14
+"""Place of the version's digit in the text of a UUID."""
 VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 

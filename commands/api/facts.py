@@ -20,10 +20,9 @@ from schemas.codec import Record, from_fields
 from schemas.contracts import Contract
 from schemas.envelope import Meta
 from schemas.errors import Invalid, Unavailable
+from schemas.identity import CLIENT_CHOSEN
 
 ITEM = "item_id"
-CHOSEN = 5
-"""Version of the ids that follow from an Idempotency-Key; the others are made anew for each request."""
 
 
 class Facts:
@@ -54,7 +53,7 @@ class Facts:
         fingerprint = fingerprint_of(contract.full_name, fields)
         meta = intent.meta(contract.full_name, fields[contract.key or ""], fingerprint)
         record = from_fields(contract.full_name, fields)
-        if meta.id.version != CHOSEN:
+        if meta.id.version != CLIENT_CHOSEN:
             return _answered(contract, meta.id, await self._append(record, meta))
         with self._repeats.of(meta.id, fingerprint) as said:
             replayed = said.position is not None

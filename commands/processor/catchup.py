@@ -38,8 +38,6 @@ CHANGES = 100_000
 NEEDED = ("ce_id", "ce_subject", "causationid", "commandoffset")
 HEADERS = (*NEEDED, "tenant", "aggregateversion", "fingerprint", EXPECTED_OFFSET)
 UUID_TEXT = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
-VERSION_AT = 14
-"""Place of the version in such a text."""
 
 logger = structlog.get_logger()
 
@@ -174,7 +172,7 @@ def _answers(state: Fold, piece: Piece) -> dict[bytes, Answer]:
     cause = pl.col("causationid")
     answers = (
         piece.rows.with_row_index("row")
-        .filter(cause.str.slice(VERSION_AT, 1) == "5")
+        .filter(columns.client_chosen(cause))
         .select(
             "row",
             cause.str.replace_all("-", "", literal=True).str.decode("hex"),

@@ -9,6 +9,7 @@ from uuid import UUID
 from commands.aggregate import Aggregate
 from schemas.contracts import contracts
 from schemas.envelope import Meta, Recorded
+from schemas.identity import CLIENT_CHOSEN
 from schemas.outcomes import CommandRejected, CommandRepeated
 
 OK = 200
@@ -67,7 +68,7 @@ def answer_key(command_id: UUID) -> bytes | None:
     (`schemas.identity`). The others are made anew for each request and written by an idempotent producer, so they stand
     in the log once.
     """
-    return command_id.bytes if command_id.version == 5 else None
+    return command_id.bytes if command_id.version == CLIENT_CHOSEN else None
 
 
 def identity_of(meta: Meta) -> Identity:

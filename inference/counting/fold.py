@@ -17,6 +17,7 @@ from inference.counting.near import Row, row_of
 from inference.counting.pairs import KEPT, NOTHING, SHIFT, SPAN, Counts, counted, summed
 from inference.inputs import SILENT_KINDS
 from inference.interactions import Int32Array, Int64Array
+from schemas.identity import CLIENT_CHOSEN, VERSION_AT
 
 SMALLEST, RATIO = 1 << 12, 16
 """Pairs that the first level of counts may hold, and how much more each further one: a small batch copies few."""
@@ -187,7 +188,7 @@ class CoOccurrence:
 
     def _is_first(self, one: Met) -> bool:
         """Whether an id comes for the first time from its user; ids of our own making (UUIDv7) cannot come again."""
-        if one.id[14] != "5":
+        if one.id[VERSION_AT] != str(CLIENT_CHOSEN):
             return True
         known = len(self._seen)
         self._seen.add((one.id, one.user))

@@ -9,6 +9,7 @@ from inference.counting.fold import Met
 from inference.counting.near import Row, row_of
 from inference.counting.pairs import counted
 from inference.inputs import SILENT_KINDS
+from infra.kafka.columns import client_chosen
 from infra.kafka.records import Decoder
 from infra.kafka.replay import replay
 from infra.settings import Settings
@@ -94,8 +95,7 @@ async def rows_of(
 
 def counted_rows(told: pl.DataFrame, items: Collection[str], silent: Collection[str]) -> dict[str, Row]:
     """The rows of these items, from interactions in the order of the log."""
-    chosen = pl.col("_id").str.slice(14, 1) == "5"
-    again = chosen & ~pl.struct("_id", "user_id").is_first_distinct()
+    again = client_chosen(pl.col("_id")) & ~pl.struct("_id", "user_id").is_first_distinct()
     kept = told.filter(~again, ~pl.col("kind").is_in(sorted(SILENT_KINDS)), ~pl.col("user_id").is_in(list(silent)))
     ordered = kept.sort("user_id", "occurred_at", maintain_order=True)
     names = ordered["item_id"].unique().sort()

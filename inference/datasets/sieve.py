@@ -9,6 +9,7 @@ from inference.datasets.filters import NO_FILTERS, Filters
 from inference.datasets.manifest import COLUMNS, Manifest, Part
 from inference.datasets.people import NO_ERASURES, Erasures
 from inference.inputs import SILENT_KINDS
+from infra.kafka.columns import client_chosen
 from schemas.envelope import DEFAULT_TENANT
 from schemas.models import OffsetRange
 
@@ -23,10 +24,10 @@ class Firsts:
 
     def of(self, table: pl.DataFrame) -> pl.DataFrame:
         """The rows whose id comes for the first time. Ids of our own making (UUIDv7) cannot come twice."""
-        chosen = table["_id"].str.slice(14, 1) == "5"
-        if not chosen.any():
+        can_repeat = table.select(client_chosen(pl.col("_id"))).to_series()
+        if not can_repeat.any():
             return table
-        rows = zip(chosen, zip(table["_id"], table["user_id"], strict=True), strict=True)
+        rows = zip(can_repeat, zip(table["_id"], table["user_id"], strict=True), strict=True)
         return table.filter(pl.Series([not own or self._is_new(one) for own, one in rows], dtype=pl.Boolean))
 
     def _is_new(self, one: tuple[str, str]) -> bool:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from inference.explaining.pieces import SIZE, Piece, Pieces
 from inference.explaining.reading import Way
+from infra.kafka.columns import client_chosen
 from infra.kafka.fetch import open_client
 from infra.kafka.pick import pick
 from infra.kafka.ranges import checked
@@ -26,11 +27,6 @@ from infra.settings import Settings
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
-
-CHOSEN = "5"
-"""Version of a UUID that a client chose; only such an event can come twice."""
-
-VERSION_DIGIT = 14
 
 
 @dataclass(frozen=True)
@@ -164,7 +160,7 @@ class Fold:
             pl.col("_id"),
             pl.col("user_id"),
             pl.col("item_id"),
-            (pl.col("_id").str.slice(VERSION_DIGIT, 1) == CHOSEN).alias("chosen"),
+            client_chosen(pl.col("_id")).alias("chosen"),
         )
         for piece, item, count in known.filter(~pl.col("chosen")).group_by("piece", "item_id").len().iter_rows():
             self._counts.setdefault(piece, Counter())[item] += count

@@ -17,6 +17,7 @@ from inference.datasets.manifest import COLUMNS, Manifest
 from inference.spark.log import PLACE, Log
 from infra.kafka.ranges import ranges_now
 from schemas.catalog import ItemAdded, ItemChanged
+from schemas.identity import CLIENT_CHOSEN, VERSION_AT
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
@@ -95,7 +96,7 @@ def _ddl() -> str:
 
 def _first(events: DataFrame) -> DataFrame:
     """The rows whose id comes for the first time from its user; ids of our own making (UUIDv7) cannot come twice."""
-    chosen = fn.substring("_id", 15, 1) == "5"
+    chosen = fn.substring("_id", VERSION_AT + 1, 1) == str(CLIENT_CHOSEN)
     place = fn.row_number().over(Window.partitionBy("_id", "user_id").orderBy(*PLACE))
     once = events.filter(chosen).withColumn("place", place).filter("place = 1").drop("place")
     return events.filter(fn.coalesce(~chosen, fn.lit(True))).unionByName(once)

@@ -15,6 +15,7 @@ from schemas.codec import FRAME, Codec, schema_id_of
 from schemas.contracts import contracts
 from schemas.envelope import CONSTANT, DEFAULT_TENANT, NAMES
 from schemas.errors import Incompatible
+from schemas.identity import CLIENT_CHOSEN, VERSION_AT
 from schemas.topics import Topic
 
 META_HEADERS: Mapping[str, str] = {
@@ -60,6 +61,11 @@ def counting(frame: pl.DataFrame, topic: Topic) -> pl.DataFrame:
 def of_tenant(frame: pl.DataFrame, tenant: str) -> pl.DataFrame:
     """The records of one tenant: those of others are no more there than void ones."""
     return frame.filter(pl.col("tenant").fill_null(DEFAULT_TENANT) == tenant)
+
+
+def client_chosen(ids: pl.Expr) -> pl.Expr:
+    """Whether clients chose these ids: only such an event can come twice."""
+    return ids.str.slice(VERSION_AT, 1) == str(CLIENT_CHOSEN)
 
 
 def raw(topic: Topic, partition: int, row: Sequence[Any]) -> Raw:

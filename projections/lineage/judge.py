@@ -11,12 +11,10 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from infra.kafka.columns import client_chosen
 from schemas.models import OffsetRange
 
 INTERACTIONS, PROFILES = "interactions", "profiles"
-CLIENT_CHOSEN = "5"
-"""Version of an id that a client chose; no other can come twice."""
-
 PLACE = ["_partition", "_offset"]
 ROW: Mapping[str, Any] = {
     "_partition": pl.Int32,
@@ -142,7 +140,7 @@ def _before(words: pl.DataFrame, ends: Ends) -> pl.DataFrame:
 
 def chosen(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows whose ids were chosen by clients."""
-    return rows.filter(pl.col("_id").str.slice(14, 1) == CLIENT_CHOSEN)
+    return rows.filter(client_chosen(pl.col("_id")))
 
 
 def table(pieces: Sequence[pl.DataFrame], schema: Mapping[str, Any]) -> pl.DataFrame:
