@@ -3,16 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from console.bounds import chosen_ranges
 from console.export.pace import Pace
+from console.output import Output, OutputOption, as_json
 from console.progress import following
 from infra.archive.create import Archived, Archiver, waiting
 from infra.archive.reading import holdings
@@ -28,15 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Keep closed ranges of the log as s
 screen = Console(stderr=True, highlight=False)
 
 
-class Output(StrEnum):
-    """How the result is told."""
-
-    table = "table"
-    json = "json"
-
-
 TopicOption = Annotated[list[str] | None, typer.Option("--topic", help="only this topic; may be repeated")]
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="how the result is told")]
 
 
 @app.command()
@@ -46,7 +37,7 @@ def create(
         str | None,
         typer.Option("--to", help="[TOPIC/]PARTITION:OFFSET,... or a time, not included; all there is when left out"),
     ] = None,
-    output: OutputOption = Output.table,
+    output: OutputOption = "table",
 ) -> None:
     """Archive what the log holds and the archive does not have yet; give it again at any time, also after a kill."""
     done = asyncio.run(_create(Settings(), tuple(topic or TOPICS), to))
@@ -76,7 +67,7 @@ def _added(one: Archived) -> list[str]:
 
 
 @app.command("list")
-def list_(topic: TopicOption = None, output: OutputOption = Output.table) -> None:
+def list_(topic: TopicOption = None, output: OutputOption = "table") -> None:
     """What the archive holds, by its manifests; `verify` reads the files as well."""
     settings = Settings()
     store, rows, said, faults = Store(settings), list[list[str]](), list[dict[str, Any]](), list[str]()
@@ -105,7 +96,7 @@ def list_(topic: TopicOption = None, output: OutputOption = Output.table) -> Non
 def verify_(
     topic: TopicOption = None,
     against_log: Annotated[bool, typer.Option(help="compare with the records that Kafka still has")] = False,
-    output: OutputOption = Output.table,
+    output: OutputOption = "table",
 ) -> None:
     """Check signatures, hashes of files and of records; exit status 0 only when all of it is whole."""
     settings = Settings()
@@ -144,8 +135,8 @@ def _row(one: Checked) -> list[str]:
 
 def _tell(output: Output, titles: Sequence[str], rows: Sequence[Sequence[str]], said: Sequence[object]) -> None:
     out = Console(highlight=False)
-    if output is Output.json:
-        out.out(orjson.dumps(list(said), option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_DATACLASS).decode())
+    if output == "json":
+        out.out(as_json(list(said)))
         return
     table = Table(*titles)
     for row in rows:

@@ -11,7 +11,7 @@ from schemas.errors import Invalid
 from schemas.models import OffsetRange
 
 OFFSET = re.compile(r"(?:(?P<topic>[a-z][a-z0-9.-]*)/)?(?P<partition>\d+):(?P<offset>\d+)")
-RANGE = re.compile(r"(?P<topic>[a-z][a-z0-9.-]*)/(?P<partition>\d+)/(?P<first>\d+)\.\.(?P<end>\d+)")
+RANGE = re.compile(r"(?P<topic>[a-z][a-z0-9.-]*)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})\.\.(?P<end>\d{1,18})")
 
 Place = tuple[str, int]
 
@@ -74,13 +74,29 @@ def bound_of(text: str | None, topics: Sequence[str]) -> Bound:
     if all(matches):
         return Bound(offsets={_place(match, topics): int(match["offset"]) for match in matches if match})
     try:
-        time = datetime.fromisoformat(text)
-    except ValueError as fault:
+        return Bound(time_of(text))
+    except Invalid as fault:
         raise Invalid(
             f"'{text}' is neither PARTITION:OFFSET, such as 0:100,1:250, nor a time, such as 2026-01-31T12:00:00",
             code="bad_bound",
         ) from fault
-    return Bound(time if time.tzinfo else time.replace(tzinfo=UTC))
+
+
+def time_of(text: str | None) -> datetime | None:
+    """A time as people write it; UTC when it names no zone.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as fault:
+        raise Invalid(
+            f"'{text}' is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", code="bad_time"
+        ) from fault
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _place(match: re.Match[str], topics: Sequence[str]) -> Place:

@@ -1,9 +1,6 @@
 """`retrace dataset`: build, show, verify and export what models are trained on; the same on Spark."""
 
 import asyncio
-import json
-from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from console.bounds import chosen_ranges
+from console.bounds import chosen_ranges, time_of
+from console.output import Output, OutputOption, as_json
 from console.progress import following
 from console.spark import Wanted, on_spark, params
 from inference.datasets.again import Comparison, find, verify
@@ -32,14 +30,6 @@ screen = Console(stderr=True, highlight=False)
 console = Console(highlight=False)
 
 
-class Output(StrEnum):
-    """How the result is told."""
-
-    table = "table"
-    json = "json"
-
-
-OutputOption = Annotated[Output, typer.Option("--output", "-o", help="how the result is told")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="parts of the log that are read at once")]
 ManifestArgument = Annotated[
     str, typer.Argument(help="manifest.json, its folder, or the hash under which the store keeps the dataset")
@@ -79,7 +69,7 @@ def build_command(
     format: Annotated[Format, typer.Option(help="of the rows")] = Format.parquet,
     store: Annotated[bool, typer.Option(help="keep it beside the artifacts, under its hash")] = True,
     workers: WorkersOption = WORKERS,
-    output: OutputOption = Output.table,
+    output: OutputOption = "table",
 ) -> None:
     """Build a dataset from a part of the log, and its manifest."""
     values: dict[str, Any] = {
@@ -89,8 +79,8 @@ def build_command(
         "users": user or (),
         "without_items": without_item or (),
         "without_users": without_user or (),
-        "since": _time(since),
-        "until": _time(until),
+        "since": time_of(since),
+        "until": time_of(until),
         "min_value": min_value,
         "max_value": max_value,
         "min_per_user": min_per_user,
@@ -112,18 +102,18 @@ def build_command(
 
 
 @app.command()
-def show(manifest: ManifestArgument, output: OutputOption = Output.table) -> None:
+def show(manifest: ManifestArgument, output: OutputOption = "table") -> None:
     """What a manifest says, without building anything."""
     _tell(find(Settings(), manifest), output)
 
 
 @app.command("verify")
 def verify_command(
-    manifest: ManifestArgument, workers: WorkersOption = WORKERS, output: OutputOption = Output.table
+    manifest: ManifestArgument, workers: WorkersOption = WORKERS, output: OutputOption = "table"
 ) -> None:
     """Build a dataset again and compare; exit status 0 only when everything is identical."""
     comparison, _ = asyncio.run(_verified(Settings(), manifest, workers))
-    if output is Output.json:
+    if output == "json":
         print(comparison.as_json())
     else:
         console.print(_compared(comparison))
@@ -137,7 +127,7 @@ def export(
     out: Annotated[Path, typer.Option(help="new folder for manifest.json and the rows")],
     format: Annotated[Format, typer.Option(help="of the rows")] = Format.parquet,
     workers: WorkersOption = WORKERS,
-    output: OutputOption = Output.table,
+    output: OutputOption = "table",
 ) -> None:
     """Build a dataset again and write its rows, when they are identical to what the manifest says."""
     _new_folder(out)
@@ -149,15 +139,15 @@ def export(
 
 
 @app.command()
-def features(output: OutputOption = Output.table) -> None:
+def features(output: OutputOption = "table") -> None:
     """The features that `build --features` takes."""
     found = sorted(declared().values(), key=lambda one: one.name)
-    if output is Output.json:
+    if output == "json":
         said = [
             {"name": one.name, "version": one.version, "about": one.about, "columns": list(one.columns)}
             for one in found
         ]
-        print(json.dumps(said, indent=2))
+        print(as_json(said))
         return
     table = Table("feature", "version", "columns", "what it says")
     for one in found:
@@ -174,14 +164,14 @@ def spark(
     k: Annotated[int, typer.Option(min=1, help="items per answer of the model, and places that are measured")] = 20,
     cores: Annotated[int, typer.Option(min=1, help="threads of Spark")] = 2,
     heap_mb: Annotated[int, typer.Option(min=256, help="most memory of Spark's heap, MiB")] = 1024,
-    output: OutputOption = Output.table,
+    output: OutputOption = "table",
 ) -> None:
     """Let Spark read exactly what a manifest names; exit status 0 only when it finds identical rows."""
     settings = Settings()
     _new_folder(out)
     wanted = Wanted(out, als, params(param or ()), k, cores, heap_mb)
     outcome = asyncio.run(on_spark(settings, manifest, find(settings, manifest), wanted))
-    if output is Output.json:
+    if output == "json":
         print(outcome.as_json())
     else:
         if outcome.metrics:
@@ -207,21 +197,6 @@ async def _verified(settings: Settings, name: str, workers: int) -> tuple[Compar
         return await verify(settings, decoder, name, manifest, workers, report)
 
 
-def _time(text: str | None) -> datetime | None:
-    """A time, UTC where none is said.
-
-    Raises:
-        Invalid: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise Invalid(f"'{text}' is no time: write 2026-01-31T12:00:00", code="bad_filter") from fault
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
 def _names(text: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else ()
 
@@ -233,7 +208,7 @@ def _new_folder(out: Path | None) -> None:
 
 
 def _tell(manifest: Manifest, output: Output) -> None:
-    if output is Output.json:
+    if output == "json":
         print(manifest.as_json(), end="")
         return
     console.print(_manifest_table(manifest))

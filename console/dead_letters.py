@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.api import Api
-from console.rebuilds import OutputOption, as_json
+from console.output import OutputOption, as_json
 from infra.settings import Settings
 from schemas.errors import TimedOut
 

@@ -3,13 +3,15 @@
 import asyncio
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from console.bounds import time_of
 from console.explained import show, show_tally
+from console.output import Output, OutputOption, as_json
 from inference.explaining.explain import Explainer, Explanation
 from inference.explaining.statement import statement
 from inference.explaining.verification import Tally, verified
@@ -27,7 +29,7 @@ errors = Console(stderr=True, highlight=False)
 
 def explain(
     decision: Annotated[str | None, typer.Argument(help="id of the decision, as the answer gave it")] = None,
-    output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="form of the result")] = "table",
+    output: OutputOption = "table",
     model: Annotated[
         str | None, typer.Option(help="suppose that this model had been asked: NAME or NAME@VERSION")
     ] = None,
@@ -48,7 +50,7 @@ def explain(
     if batch:
         if model is not None or without:
             raise Invalid("--model and --without are about one decision: name it instead of --batch")
-        tally = asyncio.run(_batch(_time(since), _time(until), sample, seed, indexed=not scan))
+        tally = asyncio.run(_batch(time_of(since), time_of(until), sample, seed, indexed=not scan))
         _told_tally(tally, output)
         raise typer.Exit(0 if tally.identical else 1)
     if since or until or sample:
@@ -78,7 +80,7 @@ async def _batch(
     return tally
 
 
-def _told_tally(tally: Tally, output: Literal["table", "json"]) -> None:
+def _told_tally(tally: Tally, output: Output) -> None:
     if output == "table":
         show_tally(tally, console)
         return
@@ -89,19 +91,4 @@ def _told_tally(tally: Tally, output: Literal["table", "json"]) -> None:
         "sources": dict(tally.sources),
         "faults": [asdict(one) for one in tally.faults],
     }
-    typer.echo(json.dumps(document, indent=2))
-
-
-def _time(text: str | None) -> datetime | None:
-    """A time that somebody wrote; UTC unless it says otherwise.
-
-    Raises:
-        Invalid: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise Invalid(f"'{text}' is no time: write it as 2026-01-31T12:00:00", code="bad_time") from fault
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    typer.echo(as_json(document))

@@ -1,9 +1,8 @@
 """`retrace lineage`: what a version was made from, and which versions have seen a person, an item, a range."""
 
 import asyncio
-import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
@@ -13,12 +12,12 @@ from rich.table import Table
 from rich.tree import Tree
 
 from console.api import Api
+from console.bounds import range_of
+from console.output import OutputOption, as_json
 from console.train import find_run
 from inference.lineage.events import events_of
 from infra.settings import Settings
 from schemas.errors import Invalid
-
-RANGE = re.compile(r"(?P<topic>[a-z][a-z-]*)/(?P<partition>\d{1,9})/(?P<first>\d{1,18})\.\.(?P<end>\d{1,18})")
 
 Json = dict[str, Any]
 
@@ -34,7 +33,7 @@ def lineage(
     range: Annotated[str | None, typer.Option(help="TOPIC/PARTITION/FIRST..END: a part of the log")] = None,
     request: Annotated[str | None, typer.Option(help="correlation id of a request, such as an upload")] = None,
     openlineage: Annotated[str | None, typer.Option(help="print this run as OpenLineage events, one a line")] = None,
-    output: Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="form of the result")] = "table",
+    output: OutputOption = "table",
 ) -> None:
     """From a version to the events it was fitted on, and back."""
     given = {"user": user, "item": item, "range": range, "request": request, "openlineage": openlineage, "model": model}
@@ -48,7 +47,7 @@ def lineage(
     path, params = _asked(said[0], str(given[said[0]]))
     found = asyncio.run(_query(path, params))
     if output == "json":
-        typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        typer.echo(as_json(found))
     elif model is not None:
         console.print(_tree(found))
     else:
@@ -65,13 +64,11 @@ def _asked(kind: str, text: str) -> tuple[str, dict[str, str]]:
         case "user" | "item" | "request":
             return f"/lineage/{kind}s/{quote(text, safe='')}", {}
         case "range":
-            found = RANGE.fullmatch(text)
-            if found is None:
-                raise Invalid(
-                    f"'{text}' is no range: write TOPIC/PARTITION/FIRST..END, such as interactions/0/100..200"
-                )
-            path = f"/lineage/ranges/{found['topic']}/{found['partition']}"
-            return path, {"first": found["first"], "end": found["end"]}
+            found = range_of(text)
+            return f"/lineage/ranges/{found.topic}/{found.partition}", {
+                "first": str(found.first),
+                "end": str(found.end),
+            }
         case _:
             model, _, version = text.partition("@")
             if version and not version.isdecimal():

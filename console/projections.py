@@ -1,7 +1,7 @@
 """`retrace projections`: how the read models are doing, whether they are right, and folding them again."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated
 
 import psycopg
 import typer
@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from console import rebuilds
-from console.rebuilds import OutputOption, as_json, followed, named, say
+from console.output import Output, OutputOption, as_json
+from console.rebuilds import followed, named, say
 from infra.kafka.consumer import open_consumer
 from infra.log import configure_logging
 from infra.postgres import connect
@@ -70,7 +71,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verified(projection: Projection, output: Literal["table", "json"]) -> Comparison:
+def _verified(projection: Projection, output: Output) -> Comparison:
     with followed(f"verifying {projection.name}") as progress:
         comparison = asyncio.run(verify_one(Settings(), projection, progress))
     if output == "table":

@@ -6,15 +6,15 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from getpass import getuser
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
-import orjson
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from console.output import Output, OutputOption, as_json
 from infra.postgres import connect
 from infra.settings import Settings, child_environment
 from projections import rebuild as bluegreen
@@ -31,8 +31,6 @@ INTERRUPTED = 130
 console = Console(highlight=False)
 screen = Console(stderr=True, highlight=False)
 
-Output: TypeAlias = Literal["table", "json"]
-OutputOption: TypeAlias = Annotated[Output, typer.Option("--output", "-o", help="form of the result")]
 Name: TypeAlias = Annotated[str, typer.Argument(help="which read model")]
 Rate: TypeAlias = Annotated[int | None, typer.Option(min=1, help="records a second at most")]
 
@@ -164,11 +162,6 @@ def say(name: str, comparison: Comparison) -> None:
     console.print(f"[red]different[/] {name}: {comparison.live_rows:,} rows live, {comparison.fresh_rows:,} fresh")
     for difference in comparison.sample:
         console.print(f"  only {difference.side}: {difference.row}", markup=False)
-
-
-def as_json(document: Any) -> str:
-    """For programs."""
-    return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
 
 
 def _worked(name: str, output: Output, work: Callable[[Progress], Coroutine[Any, Any, Attempt]]) -> None:

@@ -3,12 +3,10 @@
 import asyncio
 import os
 import time
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +14,7 @@ from rich.table import Table
 from console.bounds import chosen_ranges
 from console.export.asked import Asked, Format, full_names
 from console.export.run import STDOUT, Done, Replay
+from console.output import Output, OutputOption, as_json
 from console.progress import following
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -23,13 +22,6 @@ from schemas.errors import NotFound
 
 WORKERS = min(4, os.cpu_count() or 1)
 screen = Console(stderr=True, highlight=False)
-
-
-class Output(StrEnum):
-    """How the result is told."""
-
-    table = "table"
-    json = "json"
 
 
 def replay(
@@ -48,7 +40,7 @@ def replay(
     type: Annotated[list[str] | None, typer.Option(help="only this type of event; may be repeated")] = None,
     key: Annotated[list[str] | None, typer.Option(help="only events with this key; may be repeated")] = None,
     workers: Annotated[int, typer.Option(min=1, help="parts of the log that are read at once")] = WORKERS,
-    output: Annotated[Output, typer.Option("--output", "-o", help="how the result is told")] = Output.table,
+    output: OutputOption = "table",
 ) -> None:
     """Write a part of the log to what pandas, polars, DuckDB and Spark read, with a manifest.
 
@@ -85,8 +77,8 @@ async def _replay(settings: Settings, asked: Asked, out: Path, workers: int) -> 
 
 
 def _tell(to: Console, done: Done, elapsed_s: float, out: Path, output: Output) -> None:
-    if output is Output.json:
-        to.out(orjson.dumps(_said(done, elapsed_s, out), option=orjson.OPT_INDENT_2).decode(), highlight=False)
+    if output == "json":
+        to.out(as_json(_said(done, elapsed_s, out)), highlight=False)
         return
     outcome, read = done.outcome, done.total - done.before
     table = Table("type", "events")

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from console.bounds import time_of
 from inference.report.card import card
 from inference.report.page import page
 from inference.report.paper import paper
@@ -60,7 +61,7 @@ def report(
     if out is not None:
         _form(out)
     asked = {"model": model, "version": version, "user": user}
-    _give(asyncio.run(_report(asked, _time(since), _time(until), verify)), out, output)
+    _give(asyncio.run(_report(asked, time_of(since), time_of(until), verify)), out, output)
 
 
 def model_card(
@@ -74,7 +75,7 @@ def model_card(
     if out is not None:
         _form(out)
     asked = {"model": model, "version": version, "user": None}
-    _give(asyncio.run(_report(asked, None, _time(until))), out, output)
+    _give(asyncio.run(_report(asked, None, time_of(until))), out, output)
 
 
 async def _report(asked: Asked, since: datetime | None, until: datetime | None, verify: bool = False) -> Json:
@@ -115,23 +116,6 @@ async def _again(path: Path) -> bool:
         return True
     console.print(f"[red]NOT identical[/]: {', '.join(differing)} differ")
     return False
-
-
-def _time(text: str | None) -> datetime | None:
-    """A time as given, in UTC unless it says otherwise.
-
-    Raises:
-        Invalid: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise Invalid(
-            f"'{text}' is no time: give one such as 2026-01-31 or 2026-01-31T12:00:00Z", code="bad_time"
-        ) from fault
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _json(document: Json) -> str:

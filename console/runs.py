@@ -4,14 +4,14 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from console.api import Api
+from console.output import OutputOption, as_json
 from infra.settings import Settings
 from schemas.errors import NotFound, Problem, TimedOut
 
@@ -22,7 +22,6 @@ STATUSES = ("requested", "queued", "started", *ENDED)
 Json = dict[str, Any]
 RunId = Annotated[str, typer.Argument(help="id of the run, as `retrace runs list` shows it")]
 OfModel = Annotated[str | None, typer.Option("--model", help="of this model; to be said where ids repeat")]
-Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="form of the result")]
 Reason = Annotated[str, typer.Option(help="why; stands in the log")]
 
 console = Console(highlight=False)
@@ -35,7 +34,7 @@ def listed(
     model: Annotated[str | None, typer.Option(help="only of this model")] = None,
     status: Annotated[str | None, typer.Option(help=f"only these: {', '.join(STATUSES)}")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="how many at most")] = 20,
-    output: Output = "table",
+    output: OutputOption = "table",
 ) -> None:
     """Training runs, the newest first: how far each is, and which are to begin before those that wait."""
     runs = asyncio.run(_listed(model, status, limit))
@@ -46,7 +45,7 @@ def listed(
 
 
 @app.command()
-def show(run_id: RunId, model: OfModel = None, output: Output = "table") -> None:
+def show(run_id: RunId, model: OfModel = None, output: OutputOption = "table") -> None:
     """One run: its data, its progress, its result, what it has used, and every step of it."""
     run, steps = asyncio.run(_shown(run_id, model))
     if output == "json":
@@ -57,7 +56,7 @@ def show(run_id: RunId, model: OfModel = None, output: Output = "table") -> None
 
 
 @app.command()
-def follow(run_id: RunId, model: OfModel = None, output: Output = "table") -> None:
+def follow(run_id: RunId, model: OfModel = None, output: OutputOption = "table") -> None:
     """Show how far a run is until it ends; exit status 0 when it completes."""
     run = asyncio.run(_follow(run_id, model))
     if output == "json":
@@ -68,7 +67,7 @@ def follow(run_id: RunId, model: OfModel = None, output: Output = "table") -> No
 
 
 @app.command()
-def cancel(run_id: RunId, model: OfModel = None, reason: Reason = "", output: Output = "table") -> None:
+def cancel(run_id: RunId, model: OfModel = None, reason: Reason = "", output: OutputOption = "table") -> None:
     """End a run that has not ended; it registers no version."""
     _tell(asyncio.run(_command(run_id, model, "cancel", reason)), f"run {run_id} is cancelled", output)
 
@@ -79,7 +78,7 @@ def retry(
     model: OfModel = None,
     reason: Reason = "",
     wait: Annotated[bool, typer.Option(help="follow the run until it ends")] = False,
-    output: Output = "table",
+    output: OutputOption = "table",
 ) -> None:
     """Try a failed or cancelled run again, on the part of the log that it had fixed."""
     _tell(asyncio.run(_command(run_id, model, "retry", reason)), f"run {run_id} is asked for again", output)
@@ -210,7 +209,7 @@ def _of(model: str | None) -> dict[str, str]:
 
 
 def _print_json(content: Any) -> None:
-    typer.echo(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode())
+    typer.echo(as_json(content))
 
 
 def _tell(answer: Json, text: str, output: str) -> None:

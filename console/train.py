@@ -1,10 +1,9 @@
 """`retrace train`: ask for a training run and follow it, or make an old one again and compare."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from console import runs
 from console.api import Api
+from console.output import OutputOption, as_json
 from console.story import Story
 from inference.store import ArtifactStore, digest
 from inference.training.fitting import Fitted, fit_on_log
@@ -37,16 +37,14 @@ def train(
     wait: Annotated[bool, typer.Option(help="follow the run until it ends")] = True,
     from_run: Annotated[str | None, typer.Option(help="make this run again")] = None,
     verify: Annotated[bool, typer.Option(help="with --from-run: compare hashes and metrics, register nothing")] = False,
-    output: Annotated[
-        Literal["table", "json"], typer.Option("--output", "-o", help="form of what --verify finds")
-    ] = "table",
+    output: OutputOption = "table",
 ) -> None:
     """Train a version of a model on the log; or verify that an earlier run gives the same again."""
     settings = Settings()
     if from_run is not None and verify:
         verification = asyncio.run(verify_run(settings, from_run, Story(aside if output == "json" else console), model))
         if output == "json":
-            typer.echo(json.dumps(verification.as_dict(), indent=2))
+            typer.echo(as_json(verification.as_dict()))
         else:
             console.print(verification.table())
         raise typer.Exit(0 if verification.identical else 1)
