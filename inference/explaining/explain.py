@@ -10,29 +10,21 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 
 import numpy as np
-import psycopg
-from psycopg.rows import tuple_row
 
 from inference.explaining.counts import Counts
 from inference.explaining.reading import Way
 from inference.explaining.rebuild import DECISIONS, Known, Log
 from inference.explaining.remake import Artifacts, Case, Remade, remake, unknown_decision
 from inference.explaining.whatif import Hypothesis, WhatIf, suppose
-from inference.serving.reads import CHECKPOINTS
+from inference.explaining.whereabouts import hint
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.personal.files import erased
-from infra.postgres import connect
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed
 from schemas.errors import Incompatible, Invalid, NotFound, Problem
 from schemas.models import OffsetRange
 from schemas.position import Position
-
-HINT = (
-    'SELECT (SELECT json_build_array(partition, "offset") FROM decisions WHERE decision_id = %s LIMIT 1), '
-    + CHECKPOINTS.format("view = 'decisions'")
-)
 
 
 @dataclass(frozen=True)
@@ -170,18 +162,6 @@ def _not_made(told: Explanation, problem: Problem) -> Explanation:
 async def _see_it_is_as_recorded(case: Case) -> None:
     if found := list(differences(case.decision, await remake(case))):
         raise Incompatible(f"decision {case.decision.decision_id}, which it repeats, is not as recorded: {found[0]}")
-
-
-async def hint(settings: Settings, decision_id: str) -> tuple[Position | None, dict[int, int]]:
-    """Where the read model says that a decision stands, and how far it has been folded, by partition."""
-    try:
-        async with await connect(settings, "explain") as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(HINT, (decision_id,))
-            place, marks = await cursor.fetchone() or (None, None)
-    except (psycopg.Error, Problem):
-        return None, {}  # the whole topic is read instead
-    seen = {partition: offset for _, _, partition, offset in marks or ()}
-    return None if place is None else Position(DECISIONS, *place), seen
 
 
 def _from(part: OffsetRange, first: int) -> OffsetRange:

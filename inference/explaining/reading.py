@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.explaining.signatures import Signatures, runs, signature, signatures
+from inference.explaining.signatures import Signatures, signature, signatures
+from infra.kafka.at import spans
 from infra.kafka.fetch import open_client
 from infra.kafka.pick import pick
 from infra.kafka.ranges import checked
@@ -87,7 +88,7 @@ def plan(found: Signatures, keys: Collection[str], first: int, end: int) -> Plan
     """The least work after which every event of these keys in `first`..`end` has been seen."""
     known = found.between(first, end)
     silent = known.unknown
-    stretches = list(runs(silent[silent >= first], NEAR))
+    stretches = list(spans(silent[silent >= first], NEAR))
     scans = tuple((one, other) for one, other in stretches if other - one > SHORT)
     short = [np.arange(one, other) for one, other in stretches if other - one <= SHORT]
     picks = np.unique(np.concatenate([known.of(keys), *short]))

@@ -5,7 +5,7 @@ that nothing is missed: events not folded yet, void ones, those of other tenants
 """
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,14 +70,3 @@ async def signatures(settings: Settings, topic: str, ends: Mapping[int, int]) ->
     except (psycopg.Error, Problem):
         return None
     return {partition: Signatures(found.reshape(-1)[: ends[partition]]) for partition, found in values.items()}
-
-
-def runs(offsets: NDArray[np.int64], near: int) -> Iterator[tuple[int, int]]:
-    """Stretches, each as first and end, that hold these offsets; those less than `near` apart share one."""
-    if not len(offsets):
-        return
-    breaks = np.flatnonzero(np.diff(offsets) >= near)
-    firsts = offsets[np.concatenate(([0], breaks + 1))]
-    lasts = offsets[np.concatenate((breaks, [len(offsets) - 1]))]
-    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
-        yield first, last + 1

@@ -1,17 +1,23 @@
 """Where the record of a decision stands on the log."""
 
 import psycopg
+from psycopg.rows import tuple_row
 
+from inference.explaining.rebuild import DECISIONS
+from inference.serving.reads import CHECKPOINTS
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.kafka.replay import recorded
 from infra.postgres import connect
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed
-from schemas.errors import NotFound, Unavailable
+from schemas.errors import NotFound, Problem
 from schemas.position import Position
 
-DECISIONS = "decisions"
+HINT = (
+    'SELECT (SELECT json_build_array(partition, "offset") FROM decisions WHERE decision_id = %s LIMIT 1), '
+    + CHECKPOINTS.format("view = 'decisions'")
+)
 
 
 async def find(settings: Settings, decoder: Decoder, decision_id: str) -> Position:
@@ -21,7 +27,7 @@ async def find(settings: Settings, decoder: Decoder, decision_id: str) -> Positi
         NotFound: it is not on the log.
         Unavailable: the brokers do not answer.
     """
-    known = await _known(settings, decision_id)
+    known, _ = await hint(settings, decision_id)
     if known is not None:
         return known
     async for one in recorded(settings, decoder, await ranges_now(settings, [DECISIONS])):
@@ -34,13 +40,13 @@ async def find(settings: Settings, decoder: Decoder, decision_id: str) -> Positi
     )
 
 
-async def _known(settings: Settings, decision_id: str) -> Position | None:
+async def hint(settings: Settings, decision_id: str) -> tuple[Position | None, dict[int, int]]:
+    """Where the read model says that a decision stands, and how far it has been folded, by partition."""
     try:
-        async with await connect(settings, "audit") as connection:
-            rows = await connection.execute(
-                'SELECT partition, "offset" FROM decisions WHERE decision_id = %s', (decision_id,)
-            )
-            row = await rows.fetchone()
-    except (Unavailable, psycopg.Error):
-        return None
-    return None if row is None else Position(DECISIONS, row["partition"], row["offset"])
+        async with await connect(settings, "explain") as connection, connection.cursor(row_factory=tuple_row) as cursor:
+            await cursor.execute(HINT, (decision_id,))
+            place, marks = await cursor.fetchone() or (None, None)
+    except (psycopg.Error, Problem):
+        return None, {}  # the whole topic is read instead
+    seen = {partition: offset for _, _, partition, offset in marks or ()}
+    return None if place is None else Position(DECISIONS, *place), seen

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
+import numpy as np
+import numpy.typing as npt
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
@@ -36,7 +38,7 @@ class Records:
         wanted = frozenset(offsets)
         parts = [
             OffsetRange(topic=self._topic.name, partition=partition, first=first, end=end)
-            for first, end in spans(sorted(wanted))
+            for first, end in spans(np.array(sorted(wanted), np.int64), NEAR)
         ]
         found: list[Raw] = []
         try:
@@ -57,17 +59,14 @@ class Records:
                 yield from (raw for raw in raws if raw.offset in offsets and _in(fetched.part, raw))
 
 
-def spans(offsets: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Ranges that hold these offsets, which are in order; those that are near each other share one."""
-    first = last = None
-    for offset in offsets:
-        if first is None or last is None:
-            first = offset
-        elif offset - last > NEAR:
-            yield first, last + 1
-            first = offset
-        last = offset
-    if first is not None and last is not None:
+def spans(offsets: npt.NDArray[np.int64], near: int) -> Iterator[tuple[int, int]]:
+    """Stretches, each as first and end, that hold these offsets (in order); those less than `near` apart share one."""
+    if not len(offsets):
+        return
+    breaks = np.flatnonzero(np.diff(offsets) >= near)
+    firsts = offsets[np.concatenate(([0], breaks + 1))]
+    lasts = offsets[np.concatenate((breaks, [len(offsets) - 1]))]
+    for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True):
         yield first, last + 1
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from psycopg import AsyncConnection, sql
 
-import inference.explaining.explain
+import inference.explaining.whereabouts
 from commands.api.outcomes import Outcomes
 from commands.api.status import Status
 from commands.eraser.readmodels import ReadModels as Forgetting
@@ -69,7 +69,7 @@ async def deployer(settings: Settings) -> None:
 
 
 async def console(settings: Settings) -> None:
-    place, seen = await inference.explaining.explain.hint(settings, "x")
+    place, seen = await inference.explaining.whereabouts.hint(settings, "x")
     assert (place, list(seen.values())) == (Position("decisions", 1, 1), [1])
     found = await signatures(settings, "x", {1: 2 * IN_A_ROW})
     assert found is not None
