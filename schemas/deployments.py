@@ -6,6 +6,97 @@ from typing import ClassVar, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalPolicySet:
+    """From here on a deployment of the model needs so many approvals.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        approvals: How many different people; 0 means nobody.
+        requester_may_approve: Whether the one who asked for a deployment counts among those who approve it.
+        timeout_s: How long a loaded version waits for its approvals before it is given up, in seconds.
+        reason: Why.
+        set_by: Who set it.
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.ApprovalPolicySet"
+
+    model: str
+    approvals: int
+    requester_may_approve: bool = False
+    timeout_s: int = 604800
+    reason: str = ""
+    set_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRequested:
+    """The version is loaded, and waits for people who look at this evidence and let it serve.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        deployment_id: Deployment.
+        version: Version to deploy.
+        artifact_sha256: Hash of the ONNX file.
+        approvals_wanted: How many different people have to approve before it may serve; 0 means nobody.
+        requester_may_approve: Whether the one who asked for a deployment counts among those who approve it.
+        timeout_s: How long a loaded version waits for its approvals before it is given up, in seconds.
+        evidence: By step: what was checked, and what came out.
+        evidence_sha256: SHA-256 of the evidence as canonical JSON (`schemas/evidence.py`).
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.ApprovalRequested"
+
+    model: str
+    deployment_id: str
+    version: int
+    artifact_sha256: str
+    approvals_wanted: int
+    requester_may_approve: bool = False
+    timeout_s: int
+    evidence: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    evidence_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApproveDeployment:
+    """Let a loaded version serve, as far as this person is asked; of exactly this artifact, on exactly this evidence.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        deployment_id: Deployment.
+        artifact_sha256: Hash of the ONNX file that was looked at; another than the deployment's is refused.
+        evidence_sha256: SHA-256 of the evidence that was looked at, as the deployment shows it; another than what
+            stands is refused.
+        comment: What the approver has to say.
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.ApproveDeployment"
+
+    model: str
+    deployment_id: str
+    artifact_sha256: str
+    evidence_sha256: str
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclineDeployment:
+    """Refuse to let a version serve; the deployment is given up.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        deployment_id: Deployment.
+        reason: Why.
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.DeclineDeployment"
+
+    model: str
+    deployment_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentAborted:
     """The deployment was given up; what it loaded has yet to be unloaded.
 
@@ -25,6 +116,35 @@ class DeploymentAborted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentApproved:
+    """Somebody who may has looked at this evidence and approves; with the last approval wanted the version may serve.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        deployment_id: Deployment.
+        version: Version to deploy.
+        artifact_sha256: Hash of the ONNX file.
+        evidence_sha256: SHA-256 of the evidence that the approver saw: that of ApprovalRequested.
+        approver: Who approved.
+        comment: What the approver had to say.
+        approvals: How many there are with this one, each of another person.
+        approvals_wanted: How many different people have to approve before it may serve; 0 means nobody.
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.DeploymentApproved"
+
+    model: str
+    deployment_id: str
+    version: int
+    artifact_sha256: str
+    evidence_sha256: str
+    approver: str
+    comment: str = ""
+    approvals: int
+    approvals_wanted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentCompleted:
     """The version serves alone: the one before is unloaded.
 
@@ -39,6 +159,31 @@ class DeploymentCompleted:
     model: str
     deployment_id: str
     evidence: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentDeclined:
+    """Somebody who may approve has refused; the deployment is given up.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        deployment_id: Deployment.
+        version: Version to deploy.
+        artifact_sha256: Hash of the ONNX file.
+        evidence_sha256: SHA-256 of the evidence that stood then; empty before there was any to judge.
+        declined_by: Who refused.
+        reason: Why.
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.DeploymentDeclined"
+
+    model: str
+    deployment_id: str
+    version: int
+    artifact_sha256: str
+    evidence_sha256: str = ""
+    declined_by: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +235,9 @@ class DeploymentRequested:
         artifact_sha256: Hash of the ONNX file.
         rollback_to: The version that served when the deployment began, and serves again if it fails.
         requested_by: Who asked.
+        approvals_wanted: How many different people have to approve before it may serve; 0 means nobody.
+        requester_may_approve: Whether the one who asked for a deployment counts among those who approve it.
+        approval_timeout_s: How long a loaded version waits for its approvals before it is given up, in seconds.
     """
 
     AVRO: ClassVar[str] = "retrace.deployments.DeploymentRequested"
@@ -100,6 +248,9 @@ class DeploymentRequested:
     artifact_sha256: str
     rollback_to: int | None = None
     requested_by: str
+    approvals_wanted: int = 0
+    requester_may_approve: bool = False
+    approval_timeout_s: int = 604800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,9 +403,34 @@ class RollBackDeployment:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetApprovalPolicy:
+    """Say how many people have to approve a deployment before it may serve; for those asked for from then on.
+
+    Attributes:
+        model: Name under which versions are registered and served.
+        approvals: How many different people; 0 means nobody, as before there was a policy.
+        requester_may_approve: Whether the one who asked for a deployment counts among those who approve it.
+        timeout_s: How long a loaded version waits for its approvals before it is given up, in seconds.
+        reason: Why.
+    """
+
+    AVRO: ClassVar[str] = "retrace.deployments.SetApprovalPolicy"
+
+    model: str
+    approvals: int
+    requester_may_approve: bool = False
+    timeout_s: int = 604800
+    reason: str = ""
+
+
 DeploymentsEvent: TypeAlias = (
-    DeploymentAborted
+    ApprovalPolicySet
+    | ApprovalRequested
+    | DeploymentAborted
+    | DeploymentApproved
     | DeploymentCompleted
+    | DeploymentDeclined
     | DeploymentLoaded
     | DeploymentPromoted
     | DeploymentRequested
@@ -263,5 +439,13 @@ DeploymentsEvent: TypeAlias = (
 )
 
 DeploymentsCommand: TypeAlias = (
-    PromoteDeployment | ReportLoading | ReportUnloading | ReportValidation | RequestDeployment | RollBackDeployment
+    ApproveDeployment
+    | DeclineDeployment
+    | PromoteDeployment
+    | ReportLoading
+    | ReportUnloading
+    | ReportValidation
+    | RequestDeployment
+    | RollBackDeployment
+    | SetApprovalPolicy
 )

@@ -1,19 +1,29 @@
 """The deployments of a model: one at a time, each promoted and completed, or aborted and rolled back.
 
-    requested ──► validated ──► loaded ──► promoted ──► completed
-        └─────────────┴───────────┴──► aborted ──► rolled_back
+    requested ──► validated ──► loaded ──► awaiting approval ──► approved ──► promoted ──► completed
+        │             │           │  └─────────────│──────────────────│──────────►
+        └─────────────┴───────────┴────────────────┴──────────────────┴──► aborted ──► rolled back
 
-Workers report what they did; a report that comes again, or after its step has passed, changes nothing.
+Whether approvals are wanted, and how many, is the model's policy when a deployment is asked for; without one a loaded
+version is promoted at once. Workers report what they did; a report that comes again, or after its step has passed,
+changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, assert_never
+from typing import Any, assert_never
 
 from commands.aggregate import Aggregate
+from commands.approval import Approval, Deployment, Policy, Step, approve, check_approved
 from schemas.deployments import (
+    ApprovalPolicySet,
+    ApprovalRequested,
+    ApproveDeployment,
+    DeclineDeployment,
     DeploymentAborted,
+    DeploymentApproved,
     DeploymentCompleted,
+    DeploymentDeclined,
     DeploymentLoaded,
     DeploymentPromoted,
     DeploymentRequested,
@@ -27,35 +37,11 @@ from schemas.deployments import (
     ReportValidation,
     RequestDeployment,
     RollBackDeployment,
+    SetApprovalPolicy,
 )
 from schemas.envelope import Meta
 from schemas.errors import NotFound, Rejected
-
-Step: TypeAlias = Literal["requested", "validated", "loaded", "promoted", "completed", "aborted", "rolled_back"]
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """One deployment.
-
-    Attributes:
-        version: version to deploy.
-        artifact_sha256: hash of its ONNX file.
-        rollback_to: version that served when it began.
-        step: how far it has come.
-        reason: why it was aborted.
-    """
-
-    version: int
-    artifact_sha256: str
-    rollback_to: int | None
-    step: Step = "requested"
-    reason: str = ""
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing can happen to it any more."""
-        return self.step in ("completed", "rolled_back")
+from schemas.evidence import evidence_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +52,13 @@ class Deployments:
         live: version that serves.
         running: id of the deployment that is not over.
         known: every deployment, by id.
+        policy: what the next deployment needs to serve.
     """
 
     live: int | None = None
     running: str | None = None
     known: Mapping[str, Deployment] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
 
 
 def decide(state: Deployments, command: DeploymentsCommand, meta: Meta) -> Sequence[DeploymentsEvent]:
@@ -91,14 +79,14 @@ def decide(state: Deployments, command: DeploymentsCommand, meta: Meta) -> Seque
                 if command.ok
                 else _abort(command, "requested")
             )
-        case ReportLoading(model=model, deployment_id=id, evidence=evidence):
+        case ReportLoading(deployment_id=id):
             if not _stands_at(state, id, "validated"):
                 return []
-            return (
-                [DeploymentLoaded(model=model, deployment_id=id, evidence=evidence)]
-                if command.ok
-                else _abort(command, "validated")
-            )
+            return _loaded(state.known[id], command) if command.ok else _abort(command, "validated")
+        case ApproveDeployment():
+            return approve(_deployment(state, command.deployment_id), command, meta.actor)
+        case DeclineDeployment():
+            return _decline(_deployment(state, command.deployment_id), command, meta.actor)
         case PromoteDeployment():
             return _promote(state, command)
         case ReportUnloading(model=model, deployment_id=id, evidence=evidence):
@@ -107,6 +95,8 @@ def decide(state: Deployments, command: DeploymentsCommand, meta: Meta) -> Seque
             return _rolled_back(state, command) if _stands_at(state, id, "aborted") else []
         case RollBackDeployment():
             return _roll_back(state, command)
+        case SetApprovalPolicy():
+            return _set_policy(state, command, meta)
         case _:
             assert_never(command)
 
@@ -132,8 +122,46 @@ def _request(state: Deployments, command: RequestDeployment, meta: Meta) -> Sequ
             artifact_sha256=command.artifact_sha256,
             rollback_to=state.live,
             requested_by=meta.actor,
+            approvals_wanted=state.policy.approvals,
+            requester_may_approve=state.policy.requester_may_approve,
+            approval_timeout_s=state.policy.timeout_s,
         )
     ]
+
+
+def _set_policy(state: Deployments, command: SetApprovalPolicy, meta: Meta) -> Sequence[DeploymentsEvent]:
+    if state.policy == Policy(command.approvals, command.requester_may_approve, command.timeout_s):
+        return []
+    return [
+        ApprovalPolicySet(
+            model=command.model,
+            approvals=command.approvals,
+            requester_may_approve=command.requester_may_approve,
+            timeout_s=command.timeout_s,
+            reason=command.reason,
+            set_by=meta.actor,
+        )
+    ]
+
+
+def _loaded(deployment: Deployment, command: ReportLoading) -> Sequence[DeploymentsEvent]:
+    model, id = command.model, command.deployment_id
+    loaded = DeploymentLoaded(model=model, deployment_id=id, evidence=command.evidence)
+    if not deployment.policy.approvals:
+        return [loaded]
+    evidence = {**deployment.evidence, "loaded": command.evidence}
+    asked = ApprovalRequested(
+        model=model,
+        deployment_id=id,
+        version=deployment.version,
+        artifact_sha256=deployment.artifact_sha256,
+        approvals_wanted=deployment.policy.approvals,
+        requester_may_approve=deployment.policy.requester_may_approve,
+        timeout_s=deployment.policy.timeout_s,
+        evidence=evidence,
+        evidence_sha256=evidence_sha256(evidence),
+    )
+    return [loaded, asked]
 
 
 def _stands_at(state: Deployments, deployment_id: str, step: Step) -> bool:
@@ -141,10 +169,44 @@ def _stands_at(state: Deployments, deployment_id: str, step: Step) -> bool:
     return deployment is not None and deployment.step == step
 
 
-def _abort(command: ReportValidation | ReportLoading | RollBackDeployment, step: Step) -> Sequence[DeploymentsEvent]:
+def _abort(
+    command: ReportValidation | ReportLoading | RollBackDeployment | DeclineDeployment, step: Step
+) -> Sequence[DeploymentsEvent]:
     return [
         DeploymentAborted(model=command.model, deployment_id=command.deployment_id, step=step, reason=command.reason)
     ]
+
+
+def _decline(deployment: Deployment, command: DeclineDeployment, actor: str) -> Sequence[DeploymentsEvent]:
+    match deployment.step:
+        case "aborted" | "rolled_back" if deployment.declined_by == actor:
+            return []
+        case "aborted" | "rolled_back":
+            why = f"is {deployment.step.replace('_', ' ')} already ({deployment.reason})"
+            raise Rejected(f"deployment '{command.deployment_id}' {why}", code="deployment_aborted")
+        case "promoted" | "completed":
+            raise _serves(command)
+        case step:
+            return [_declined(deployment, command, actor), *_abort(command, step)]
+
+
+def _declined(deployment: Deployment, command: DeclineDeployment, actor: str) -> DeploymentDeclined:
+    return DeploymentDeclined(
+        model=command.model,
+        deployment_id=command.deployment_id,
+        version=deployment.version,
+        artifact_sha256=deployment.artifact_sha256,
+        evidence_sha256=deployment.evidence_sha256,
+        declined_by=actor,
+        reason=command.reason,
+    )
+
+
+def _serves(command: RollBackDeployment | DeclineDeployment) -> Rejected:
+    return Rejected(
+        f"deployment '{command.deployment_id}' is promoted: deploy the version before it instead",
+        code="already_promoted",
+    )
 
 
 def _deployment(state: Deployments, deployment_id: str) -> Deployment:
@@ -157,7 +219,8 @@ def _deployment(state: Deployments, deployment_id: str) -> Deployment:
 def _promote(state: Deployments, command: PromoteDeployment) -> Sequence[DeploymentsEvent]:
     deployment = _deployment(state, command.deployment_id)
     match deployment.step:
-        case "loaded":
+        case "loaded" | "awaiting_approval" | "approved":
+            check_approved(deployment, command.deployment_id)
             return [
                 DeploymentPromoted(
                     model=command.model,
@@ -185,15 +248,12 @@ def _roll_back(state: Deployments, command: RollBackDeployment) -> Sequence[Depl
     if command.step is not None and command.step != deployment.step:
         return []  # a timeout of a step that has passed
     match deployment.step:
-        case "requested" | "validated" | "loaded":
+        case "requested" | "validated" | "loaded" | "awaiting_approval" | "approved":
             return _abort(command, deployment.step)
         case "aborted" | "rolled_back":
             return []
         case "promoted" | "completed":
-            raise Rejected(
-                f"deployment '{command.deployment_id}' is promoted: deploy the version before it instead",
-                code="already_promoted",
-            )
+            raise _serves(command)
         case _:
             assert_never(deployment.step)
 
@@ -213,30 +273,42 @@ def _rolled_back(state: Deployments, command: ReportUnloading) -> Sequence[Deplo
 
 def evolve(state: Deployments, event: DeploymentsEvent) -> Deployments:
     """The state after an event."""
-    id = event.deployment_id
     match event:
-        case DeploymentRequested(version=version, artifact_sha256=artifact, rollback_to=rollback_to):
-            deployment = Deployment(version, artifact, rollback_to)
-            return replace(state, running=id, known={**state.known, id: deployment})
-        case DeploymentValidated():
-            return _moved(state, id, "validated")
-        case DeploymentLoaded():
-            return _moved(state, id, "loaded")
-        case DeploymentPromoted(version=version):
+        case ApprovalPolicySet(approvals=approvals, requester_may_approve=own, timeout_s=timeout_s):
+            return replace(state, policy=Policy(approvals, own, timeout_s))
+        case DeploymentRequested(deployment_id=id):
+            return replace(state, running=id, known={**state.known, id: _begun(event)})
+        case DeploymentValidated(deployment_id=id, evidence=evidence):
+            return _moved(state, id, "validated", evidence={"validated": evidence})
+        case DeploymentLoaded(deployment_id=id):
+            return _moved(state, id, "loaded", evidence={})  # what approvers see of it, ApprovalRequested says
+        case ApprovalRequested(deployment_id=id, evidence_sha256=seen):
+            return _moved(state, id, "awaiting_approval", evidence_sha256=seen)
+        case DeploymentApproved(deployment_id=id):
+            given = (*state.known[id].approvals, Approval(event.approver, event.comment))
+            step: Step = "awaiting_approval" if event.approvals < event.approvals_wanted else "approved"
+            return _moved(state, id, step, approvals=given)
+        case DeploymentDeclined(deployment_id=id, declined_by=who):
+            return _moved(state, id, state.known[id].step, declined_by=who)
+        case DeploymentPromoted(deployment_id=id, version=version):
             return replace(_moved(state, id, "promoted"), live=version)
-        case DeploymentCompleted():
+        case DeploymentCompleted(deployment_id=id):
             return _moved(state, id, "completed")
-        case DeploymentAborted(reason=reason):
-            return _moved(state, id, "aborted", reason)
-        case DeploymentRolledBack():
+        case DeploymentAborted(deployment_id=id, reason=reason):
+            return _moved(state, id, "aborted", reason=reason, evidence={})
+        case DeploymentRolledBack(deployment_id=id):
             return _moved(state, id, "rolled_back")
         case _:
             assert_never(event)
 
 
-def _moved(state: Deployments, deployment_id: str, step: Step, reason: str | None = None) -> Deployments:
-    before = state.known[deployment_id]
-    deployment = replace(before, step=step, reason=before.reason if reason is None else reason)
+def _begun(event: DeploymentRequested) -> Deployment:
+    policy = Policy(event.approvals_wanted, event.requester_may_approve, event.approval_timeout_s)
+    return Deployment(event.version, event.artifact_sha256, event.rollback_to, event.requested_by, policy)
+
+
+def _moved(state: Deployments, deployment_id: str, step: Step, **changes: Any) -> Deployments:
+    deployment = replace(state.known[deployment_id], step=step, **changes)
     running = None if deployment.is_over else state.running
     return replace(state, running=running, known={**state.known, deployment_id: deployment})
 

@@ -11,8 +11,12 @@ from typing import Literal, TypeAlias, assert_never
 
 from inference.triton.repository import triton_name
 from schemas.deployments import (
+    ApprovalPolicySet,
+    ApprovalRequested,
     DeploymentAborted,
+    DeploymentApproved,
     DeploymentCompleted,
+    DeploymentDeclined,
     DeploymentLoaded,
     DeploymentPromoted,
     DeploymentRequested,
@@ -89,7 +93,9 @@ def evolve(before: Placement, event: DeploymentsEvent, meta: Meta) -> Placement:
         case DeploymentValidated():
             return _working(before, "load", event, meta)
         case DeploymentLoaded():
-            return replace(before, job=None)  # the saga promotes it
+            return replace(before, job=None)  # the saga promotes it, or people let it
+        case ApprovalPolicySet() | ApprovalRequested() | DeploymentApproved() | DeploymentDeclined():
+            return before  # nothing is to be done to the servers: it waits loaded
         case DeploymentPromoted(model=model, version=version, artifact_sha256=artifact):
             live = Version(model, version, artifact)
             return _working(Placement(live=live, previous=before.live, coming=live), "retire", event, meta)
