@@ -13,7 +13,8 @@ from aiokafka.errors import KafkaError, NoError, for_code
 from infra.audit.leaf import Leaves, leaves_of
 from infra.audit.partition import Partition
 from infra.kafka.block import HEADER, LOG_OVERHEAD, Block, split
-from infra.kafka.fetch import RETRY_S, Piece, ask, leader_of, standing
+from infra.kafka.fetch import Piece, ask, leader_of, standing
+from infra.kafka.patience import RETRY_S
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from schemas.errors import Incompatible, Unavailable

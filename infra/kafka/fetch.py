@@ -9,18 +9,13 @@ from typing import Any
 
 import polars as pl
 from aiokafka import AIOKafkaClient, TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    KafkaError,
-    OffsetOutOfRangeError,
-    TopicAuthorizationFailedError,
-    for_code,
-)
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError, for_code
 from aiokafka.protocol.fetch import FetchRequest
 
 from infra.kafka import frame
 from infra.kafka.block import Block, split
 from infra.kafka.connect import aiokafka_options
+from infra.kafka.patience import FINAL, answered
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from schemas.errors import Incompatible, Invalid, Unavailable
@@ -28,11 +23,7 @@ from schemas.models import OffsetRange
 
 FETCH_BYTES = 4 << 20
 WAIT_MS = 100
-SILENCE_S = 30.0
-"""After this long without an answer the brokers count as away."""
-RETRY_S = 0.2
 READ_COMMITTED = 1
-FINAL = (OffsetOutOfRangeError, TopicAuthorizationFailedError, CorruptRecordException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,35 +155,20 @@ def _ahead(
 
 
 async def _ask(client: AIOKafkaClient, settings: Settings, part: OffsetRange, offset: int) -> _Answer:
-    """The next blocks at `offset`; asks again while the brokers move or are silent."""
-    deadline = asyncio.get_running_loop().time() + SILENCE_S
-    cause: object = "no record came"
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            aborted, data = await _once(client, settings, part, offset)
-            blocks = list(split(data))
-            if blocks:
-                return _Answer(list(standing(blocks, part, aborted)), blocks[-1].next_offset)
-        except OffsetOutOfRangeError as fault:
-            raise _Gone(f"offset {offset} of {name_of(part)} is neither in Kafka nor in the archive") from fault
-        except FINAL as fault:
-            raise Incompatible(f"{name_of(part)} cannot be read at offset {offset}: {fault!r}") from fault
-        except KafkaError as fault:
-            cause = repr(fault)
-            await asyncio.sleep(RETRY_S)
-            await client.force_metadata_update()
-    raise Unavailable(f"{name_of(part)} gave nothing from offset {offset} on for {SILENCE_S:.0f} s: {cause}")
+    """The next blocks at `offset`."""
+    place = TopicPartition(physical(settings, part.topic), part.partition)
 
+    async def once() -> _Answer | None:
+        piece = await ask_one(client, place, offset, FETCH_BYTES)
+        blocks = list(split(piece.data))
+        return _Answer(list(standing(blocks, part, piece.aborted)), blocks[-1].next_offset) if blocks else None
 
-async def _once(
-    client: AIOKafkaClient, settings: Settings, part: OffsetRange, offset: int
-) -> tuple[list[tuple[int, int]], bytes]:
-    topic = physical(settings, part.topic)
-    leader = leader_of(client, TopicPartition(topic, part.partition))
-    (piece,) = await ask(client, leader, topic, {part.partition: offset}, wait_ms=WAIT_MS)
-    if piece.code:
-        raise for_code(piece.code)()
-    return list(piece.aborted), piece.data
+    try:
+        return await answered(client, f"offset {offset} of {name_of(part)}", once)
+    except OffsetOutOfRangeError as fault:
+        raise _Gone(f"offset {offset} of {name_of(part)} is neither in Kafka nor in the archive") from fault
+    except FINAL as fault:
+        raise Incompatible(f"{name_of(part)} cannot be read at offset {offset}: {fault!r}") from fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,15 +200,24 @@ def leader_of(client: AIOKafkaClient, place: TopicPartition) -> int:
 
 
 async def ask(
-    client: AIOKafkaClient, leader: int, topic: str, offsets: Mapping[int, int], *, wait_ms: int
+    client: AIOKafkaClient,
+    leader: int,
+    topic: str,
+    offsets: Mapping[int, int],
+    *,
+    wait_ms: int,
+    size_bytes: int = FETCH_BYTES,
 ) -> list[Piece]:
     """What a broker has of these partitions of a topic, each from its offset; waits for the first byte.
+
+    Args:
+        size_bytes: of each partition so many at most, but the first batch whole.
 
     Raises:
         KafkaError: it does not answer.
     """
-    wanted = [(partition, offset, FETCH_BYTES) for partition, offset in offsets.items()]
-    size = FETCH_BYTES * len(wanted)
+    wanted = [(partition, offset, size_bytes) for partition, offset in offsets.items()]
+    size = size_bytes * len(wanted)
     response: Any = await client.send(leader, FetchRequest(wait_ms, 1, size, READ_COMMITTED, [(topic, wanted)]))
     late = response.API_VERSION >= 11
     return [
@@ -240,6 +225,19 @@ async def ask(
         for _, partitions in response.topics
         for number, code, _, *rest in partitions
     ]
+
+
+async def ask_one(client: AIOKafkaClient, place: TopicPartition, offset: int, size_bytes: int) -> Piece:
+    """What the leader of one partition has from an offset on; see `ask`.
+
+    Raises:
+        KafkaError: it does not answer, or says that it cannot.
+    """
+    leader, offsets = leader_of(client, place), {place.partition: offset}
+    (piece,) = await ask(client, leader, place.topic, offsets, wait_ms=WAIT_MS, size_bytes=size_bytes)
+    if piece.code:
+        raise for_code(piece.code)()
+    return piece
 
 
 def standing(blocks: Sequence[Block], part: OffsetRange, aborted: Sequence[tuple[int, int]]) -> Iterator[Block]:

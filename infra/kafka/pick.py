@@ -8,19 +8,18 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from aiokafka import AIOKafkaClient, TopicPartition
-from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError, for_code
-from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.errors import OffsetOutOfRangeError
 
 from infra.kafka.block import Block, split
-from infra.kafka.fetch import READ_COMMITTED, RETRY_S, SILENCE_S, fetch, leader_of, standing
+from infra.kafka.fetch import Piece, ask_one, fetch, standing
+from infra.kafka.patience import FINAL, answered
 from infra.kafka.records import Raw, from_block
 from infra.kafka.topics import physical
 from infra.kafka.varint import lengths, number
 from infra.settings import Settings
-from schemas.errors import Incompatible, Invalid, Unavailable
+from schemas.errors import Incompatible, Invalid
 from schemas.models import OffsetRange
 from schemas.topics import TOPICS, Topic
 
@@ -64,10 +63,10 @@ async def _some(
     while at < len(wanted):
         near = at + 1 < len(wanted) and wanted[at + 1] - wanted[at] <= NEAR
         try:
-            aborted, data = await _asked(client, place, wanted[at], NEAR_BYTES if near else 1)
+            piece = await _asked(client, place, wanted[at], NEAR_BYTES if near else 1)
         except Invalid:  # Kafka has deleted it: the archive may have it
             return found + await _archived(client, settings, topic, place.partition, wanted[at:])
-        raws, reached = _found(data, aborted, topic, place.partition, wanted[at:])
+        raws, reached = _found(piece, topic, place.partition, wanted[at:])
         found += raws
         at = max(at + 1, bisect_left(wanted, reached))
     return found
@@ -86,54 +85,31 @@ async def _archived(
     return found
 
 
-async def _asked(
-    client: AIOKafkaClient, place: TopicPartition, offset: int, size_bytes: int
-) -> tuple[list[tuple[int, int]], bytes]:
-    """The batches from `offset` on, at least one; asks again while the brokers move or are silent."""
-    name, deadline = (
-        f"offset {offset} of {place.topic}/{place.partition}",
-        asyncio.get_running_loop().time() + SILENCE_S,
-    )
-    cause = "no record came"
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            aborted, data = await _once(client, place, offset, size_bytes)
-            if data:
-                return aborted, data
-        except OffsetOutOfRangeError as fault:
-            raise Invalid(f"{name} is not in the log", code="range_outside_log") from fault
-        except CorruptRecordException as fault:
-            raise Incompatible(f"{name} cannot be read: {fault!r}") from fault
-        except KafkaError as fault:
-            cause = repr(fault)
-            await asyncio.sleep(RETRY_S)
-            await client.force_metadata_update()
-    raise Unavailable(f"{name} did not come in {SILENCE_S:.0f} s: {cause}")
+async def _asked(client: AIOKafkaClient, place: TopicPartition, offset: int, size_bytes: int) -> Piece:
+    """The batches from `offset` on, at least one."""
+    name = f"offset {offset} of {place.topic}/{place.partition}"
+
+    async def once() -> Piece | None:
+        piece = await ask_one(client, place, offset, size_bytes)
+        return piece if piece.data else None
+
+    try:
+        return await answered(client, name, once)
+    except OffsetOutOfRangeError as fault:
+        raise Invalid(f"{name} is not in the log", code="range_outside_log") from fault
+    except FINAL as fault:
+        raise Incompatible(f"{name} cannot be read: {fault!r}") from fault
 
 
-async def _once(
-    client: AIOKafkaClient, place: TopicPartition, offset: int, size_bytes: int
-) -> tuple[list[tuple[int, int]], bytes]:
-    wanted = [(place.topic, [(place.partition, offset, size_bytes)])]
-    request = FetchRequest(int(RETRY_S * 1000), 1, size_bytes, READ_COMMITTED, wanted)
-    response: Any = await client.send(leader_of(client, place), request)
-    ((_, ((_, code, _, *rest),)),) = response.topics
-    if code:
-        raise for_code(code)()
-    return list((rest[2] if response.API_VERSION >= 11 else rest[-2]) or ()), rest[-1] or b""
-
-
-def _found(
-    data: bytes, aborted: Sequence[tuple[int, int]], topic: Topic, partition: int, wanted: Sequence[int]
-) -> tuple[list[Raw], int]:
+def _found(piece: Piece, topic: Topic, partition: int, wanted: Sequence[int]) -> tuple[list[Raw], int]:
     """The wanted records among these batches, and the first offset behind the batches."""
-    blocks = list(split(data))
+    blocks = list(split(piece.data))
     if not blocks:
         raise Incompatible(f"{topic.name}/{partition} has a batch at offset {wanted[0]} that is cut short")
     reached = blocks[-1].next_offset
     part = OffsetRange(topic=topic.name, partition=partition, first=wanted[0], end=reached)
     found: list[Raw] = []
-    for block in standing(blocks, part, aborted):
+    for block in standing(blocks, part, piece.aborted):
         mine = wanted[bisect_left(wanted, block.base_offset) : bisect_left(wanted, block.next_offset)]
         if mine:
             found += _of_block(block, topic, partition, mine)

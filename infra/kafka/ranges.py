@@ -1,16 +1,17 @@
 """Exact parts of the log: what there is, and whether a range lies in it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
 from aiokafka import AIOKafkaClient, TopicPartition
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 from aiokafka.protocol.offset import OffsetRequest
 
-from infra.kafka.fetch import READ_COMMITTED, name_of, open_client
+from infra.kafka.fetch import READ_COMMITTED, leader_of, name_of, open_client
+from infra.kafka.patience import answered
 from infra.kafka.topics import logical, physical
 from infra.settings import Settings
 from schemas.errors import Invalid, NotFound
@@ -160,14 +161,18 @@ def _partitions(client: AIOKafkaClient, settings: Settings, topic: str) -> list[
     return [TopicPartition(name, number) for number in sorted(numbers)]
 
 
-async def _offsets(client: AIOKafkaClient, places: Iterable[TopicPartition], stamp: int) -> dict[TopicPartition, int]:
+async def _offsets(client: AIOKafkaClient, places: Sequence[TopicPartition], stamp: int) -> dict[TopicPartition, int]:
     """First offset at or after a time in milliseconds (or `EARLIEST`, `LATEST`); nothing where none is so late."""
+    topics = ", ".join(sorted({place.topic for place in places}))
+    return await answered(client, f"where {topics} begins and ends", lambda: _offsets_once(client, places, stamp))
+
+
+async def _offsets_once(
+    client: AIOKafkaClient, places: Sequence[TopicPartition], stamp: int
+) -> dict[TopicPartition, int]:
     asked: defaultdict[int, defaultdict[str, list[tuple[int, int]]]] = defaultdict(lambda: defaultdict(list))
     for place in places:
-        leader = client.cluster.leader_for_partition(place)
-        if leader is None or leader < 0:
-            raise KafkaError(f"{place.topic}/{place.partition} has no leader")
-        asked[leader][place.topic].append((place.partition, stamp))
+        asked[leader_of(client, place)][place.topic].append((place.partition, stamp))
     found: dict[TopicPartition, int] = {}
     for leader, topics in asked.items():
         response: Any = await client.send(leader, OffsetRequest(NO_REPLICA, READ_COMMITTED, list(topics.items())))

@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaClient, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, for_code
 
 from infra.kafka.block import Block, split
-from infra.kafka.fetch import FINAL, Piece, ask, leader_of, standing
+from infra.kafka.fetch import Piece, ask, leader_of, standing
+from infra.kafka.patience import FINAL
 from infra.kafka.topics import physical
 from infra.settings import Settings
 from schemas.errors import Incompatible, Unavailable

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 import inference.explaining.reading
 from inference.explaining.reading import Reading, plan
-from inference.explaining.signatures import Signatures, runs, signature, signatures
+from inference.explaining.signatures import Signatures, signature, signatures
 from infra.health import Health
+from infra.kafka.at import spans
 from infra.kafka.facts import FactWriter
 from infra.kafka.fetch import open_client
 from infra.kafka.pick import pick
@@ -48,7 +49,7 @@ def test_whatever_may_be_of_a_key_is_read(values: list[int], keys: set[str], fir
 @given(offsets=st.sets(st.integers(0, 200)), near=st.integers(1, 20))
 def test_runs_hold_every_offset_once(offsets: set[int], near: int) -> None:
     """Stretches in their order, that do not touch, and no longer than needed."""
-    found = list(runs(np.array(sorted(offsets), np.int64), near))
+    found = list(spans(np.array(sorted(offsets), np.int64), near))
     covered = [place for stretch in found for place in range(*stretch)]
     assert offsets <= set(covered)
     assert covered == sorted(set(covered))
