@@ -5,15 +5,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from console.answers import answers_document, show_answers
+from console.bounds import range_of, time_of
+from console.output import OutputOption, as_json
 from inference.explaining.whereabouts import find
 from inference.serving.completeness import Completeness, completeness
 from infra.audit import keys as notary_keys
@@ -29,11 +31,9 @@ from infra.audit.verify import verify as verified
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Invalid, Rejected
-from schemas.models import OffsetRange
 
 app = typer.Typer(no_args_is_help=True, help="Show that the log is whole, and that nothing was changed.")
 
-Output = Annotated[Literal["table", "json"], typer.Option("--output", "-o", help="form of the result")]
 Since = Annotated[str | None, typer.Option("--since", help="a time (ISO 8601); the beginning when left out")]
 Until = Annotated[str | None, typer.Option("--until", help="a time, not included; the end when left out")]
 Keys = Annotated[
@@ -57,19 +57,19 @@ def verify(
     ] = None,
     covered: Annotated[bool, typer.Option("--covered", help="fail too when the end is not checkpointed yet")] = False,
     key: Keys = None,
-    output: Output = "table",
+    output: OutputOption = "table",
 ) -> None:
-    """Compute the signed checkpoints again from the log; exit status 0 only when every record is as it was signed."""
+    """Compute the signed checkpoints again from log and archive; exit status 0 only when all is as it was signed."""
     wanted = Wanted(
         topics=tuple(topic or ()),
-        since=moment(since),
-        until=moment(until),
-        ranges=tuple(_range(text) for text in range or ()),
+        since=time_of(since),
+        until=time_of(until),
+        ranges=tuple(range_of(text) for text in range or ()),
         heads=_heads(heads),
     )
     report = asyncio.run(_verified(Settings(), _keys(key), wanted))
     if output == "json":
-        typer.echo(json.dumps(document(report), indent=2))
+        typer.echo(as_json(document(report)))
     else:
         show(report, screen)
     raise typer.Exit(1 if report.faults or (covered and report.uncovered) else 0)
@@ -133,9 +133,9 @@ def _text(path: Path) -> str:
 
 
 @app.command("completeness")
-def complete(since: Since = None, until: Until = None, output: Output = "table") -> None:
+def complete(since: Since = None, until: Until = None, output: OutputOption = "table") -> None:
     """Show, for each start of a server, which answers are not on record; exit status 0 only when all of them are."""
-    found = asyncio.run(_complete(Settings(), moment(since), moment(until)))
+    found = asyncio.run(_complete(Settings(), time_of(since), time_of(until)))
     if output == "json":
         typer.echo(json.dumps(answers_document(found), indent=2, default=str))
     else:
@@ -151,7 +151,7 @@ async def _complete(settings: Settings, since: datetime | None, until: datetime 
 def heads() -> None:
     """Print the last checkpoint of every partition, to be kept where nobody who can write the log can change it."""
     found = asyncio.run(_found_heads(Settings()))
-    typer.echo(json.dumps(found, indent=2))
+    typer.echo(as_json(found))
 
 
 async def _found_heads(settings: Settings) -> dict[str, dict[str, int | str]]:
@@ -184,6 +184,7 @@ def document(report: Report) -> dict[str, Any]:
                 "first": part.first,
                 "end": part.end,
                 "log_end": part.log_end,
+                "archived": [{"first": first, "end": end} for first, end in part.archived],
                 "uncovered": part.uncovered,
                 "overtaken": part.overtaken,
                 "findings": len(part.findings),
@@ -196,44 +197,36 @@ def document(report: Report) -> dict[str, Any]:
 def show(report: Report, screen: Console) -> None:
     """A verification as a table, with what was found below it."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("partition", "checkpoints", "records", "from", "to", "not covered", "findings"):
+    for column in ("partition", "checkpoints", "records", "from", "to", "from archive", "not covered", "findings"):
         table.add_column(column, justify="left" if column == "partition" else "right", no_wrap=True)
     for part in report.partitions:
         if part.checkpoints or part.uncovered or part.findings:
-            numbers = (part.checkpoints, part.records, part.first, part.end, part.uncovered, len(part.findings))
-            table.add_row(part.log, *(f"{number:,}" for number in numbers))
+            numbers = (part.checkpoints, part.records, part.first, part.end)
+            archived = ", ".join(f"{first:,}..{end:,}" for first, end in part.archived) or "-"
+            ends = (part.uncovered, len(part.findings))
+            table.add_row(part.log, *_said(*numbers), archived, *_said(*ends))
     screen.print(table)
     for finding in report.faults:
         screen.print(str(finding), style="red", markup=False)
     if report.faults:
-        screen.print(f"[red]NOT as signed[/]: {len(report.faults)} findings")
+        screen.print(_judged(report))
         return
     screen.print(f"[green]as signed[/]: {report.records:,} records under {report.checkpoints:,} checkpoints")
     if report.uncovered:
         screen.print(f"{report.uncovered:,} offsets at the end have no checkpoint yet, and nothing is said about them")
 
 
-def moment(text: str | None) -> datetime | None:
-    """A time as people write it; UTC when it names no zone.
-
-    Raises:
-        Invalid: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise Invalid(f"'{text}' is no time: write it as 2026-01-31T12:00:00", code="bad_time") from fault
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+def _said(*numbers: int) -> Sequence[str]:
+    return [f"{number:,}" for number in numbers]
 
 
-def _range(text: str) -> OffsetRange:
-    parts = text.split("/")
-    first, dots, end = parts[-1].partition("..")
-    if not (len(parts) == 3 and dots and parts[1].isdecimal() and first.isdecimal() and end.isdecimal()):
-        raise Invalid(f"'{text}' is no range: write it as decisions/0/100..200, its end not included", code="bad_range")
-    return OffsetRange(topic=parts[0], partition=int(parts[1]), first=int(first), end=int(end))
+def _judged(report: Report) -> str:
+    """The last line of a verification that is not clean: what is nowhere is no proof of anything, either way."""
+    gone = [finding for finding in report.faults if finding.kind == "unchecked"]
+    if len(gone) < len(report.faults):
+        return f"[red]NOT as signed[/]: {len(report.faults)} findings"
+    offsets = sum(finding.last - finding.first + 1 for finding in gone)
+    return f"[red]cannot be checked[/]: {offsets:,} offsets; the other {report.records:,} records are as signed"
 
 
 def _heads(path: Path | None) -> dict[str, dict[str, int | str]]:

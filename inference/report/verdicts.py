@@ -47,7 +47,9 @@ async def _unchanged(settings: Settings, decoder: Decoder, scope: Scope) -> Json
 def _told(found: Report, ranges: list[OffsetRange]) -> Json:
     if found.faults:
         named = listed([str(fault) for fault in found.faults])
-        return _check("log_unchanged", False, f"The log is not what was signed: {named}", places(ranges))
+        gone = all(fault.kind == "unchecked" for fault in found.faults)
+        text = "Not all that was signed can be checked" if gone else "The log is not what was signed"
+        return _check("log_unchanged", False, f"{text}: {named}", places(ranges))
     text = f"Every record that was signed is as it was signed ({count(found.records, 'record')}"
     late = f", {found.uncovered:,} of the newest not signed yet)" if found.uncovered else ")"
     return _check("log_unchanged", True, text + late, places(ranges))

@@ -56,6 +56,18 @@ def holdings(signed: Sequence[Signed]) -> list[Holding]:
     return [Holding(run) for run in runs]
 
 
+async def holdings_of(settings: Settings, topic: str, partition: int) -> list[Holding]:
+    """All that the archive has of a partition.
+
+    Raises:
+        Incompatible, Unavailable: as `holding_at`.
+    """
+    found = holdings(await asyncio.to_thread(Store(settings).manifests, topic, partition))
+    for one in found:
+        await _same_topic(settings, one)
+    return found
+
+
 async def holding_at(settings: Settings, topic: str, partition: int, offset: int) -> Holding | None:
     """What the archive has around an offset (which may be the one behind its last); None when that is nothing.
 

@@ -86,6 +86,20 @@ class Store:
             raise Incompatible(f"{told} was changed: {REMEDY}", code="archive_damaged")
         return pq.read_table(io.BytesIO(data), schema=SCHEMA)
 
+    def salvaged(self, manifest: Manifest, file: Kept) -> pa.Table | None:
+        """What can still be read of a file that is not the one it was, for an audit; None when that is nothing.
+
+        Raises:
+            Unavailable: the archive cannot be read.
+        """
+        try:
+            data: bytes = self._fs.cat_file(f"{self._folder(manifest.topic, manifest.partition)}/{file.name}")
+            return pq.read_table(io.BytesIO(data), schema=SCHEMA)
+        except (FileNotFoundError, pa.ArrowException):
+            return None
+        except OSError as fault:
+            raise Unavailable(f"the archive at {self.url} cannot be read: {fault}") from fault
+
     def write(self, topic: str, partition: int, name: str, data: bytes) -> None:
         """Put a file there, whole; one of that name is replaced, as long as no manifest speaks of it.
 

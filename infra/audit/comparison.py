@@ -5,19 +5,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from aiokafka import AIOKafkaClient
-
 from infra.audit.chain import Chain, Link
 from infra.audit.finding import Finding, Kind, differences
 from infra.audit.leaf import Leaves
 from infra.audit.leafstore import LeafStore
 from infra.audit.merkle import root
 from infra.audit.partition import Partition
-from infra.audit.scan import Scanned, scan
-from infra.settings import Settings
+from infra.audit.scan import Flaw, Scanned
+from infra.audit.source import Source
 from schemas.audit import LogCheckpointed
 from schemas.errors import Incompatible, NotFound
-from schemas.models import OffsetRange
 
 WORDS: dict[Kind, str] = {
     "changed": "the record is not the one that was signed",
@@ -31,8 +28,9 @@ class PartitionReport:
     """What a verification of one partition came to.
 
     Attributes:
-        checkpoints: computed again from the log.
+        checkpoints: computed again, from Kafka or the archive.
         records: read for it.
+        archived: ranges of offsets that the archive gave, because Kafka has deleted them: first, and end not included.
         first: where the first of these checkpoints begins.
         end: where the last one ends.
         log_end: where the partition ends.
@@ -46,6 +44,7 @@ class PartitionReport:
     end: int = 0
     log_end: int = 0
     overtaken: int = 0
+    archived: list[tuple[int, int]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -58,29 +57,25 @@ class Comparison:
     """Computes checkpoints again.
 
     Args:
-        client: knows the topic.
+        source: the partition as it can be read now.
         store: the leaf hashes.
-        now: what the log has of the partition.
     """
 
-    def __init__(
-        self, client: AIOKafkaClient, settings: Settings, store: LeafStore, log: Partition, now: OffsetRange
-    ) -> None:
-        self._client = client
-        self._settings = settings
+    def __init__(self, source: Source, store: LeafStore, log: Partition) -> None:
+        self._source = source
         self._store = store
         self._log = log
-        self._now = now
-        self.report = PartitionReport(str(log), first=now.first, end=now.first, log_end=now.end)
+        self._end = source.kafka.end
+        self.report = PartitionReport(str(log), first=source.kafka.first, end=source.kafka.first, log_end=self._end)
 
     async def run(self, chain: Chain, links: Sequence[Link]) -> PartitionReport:
         """Hold these links of the chain against the log.
 
         Raises:
-            Unavailable: the brokers do not answer.
+            Unavailable: brokers or archive do not answer.
         """
         report = self.report
-        report.overtaken, report.checkpoints = chain.overtaken, len(links)
+        report.overtaken = chain.overtaken
         report.findings += [_on_audit(link) for link in chain.faults]
         if links:
             report.first, report.end = links[0].checkpoint.first, max(link.checkpoint.end for link in links)
@@ -93,35 +88,45 @@ class Comparison:
     async def _run(self, checkpoints: Sequence[LogCheckpointed]) -> None:
         """Checkpoints that follow each other, in one pass."""
         todo = list(checkpoints)
-        first, end = max(todo[0].first, self._now.first), min(todo[-1].end, self._now.end)
+        first, end = todo[0].first, min(todo[-1].end, self._end)
         read = Scanned(first)
-        if first < end:
-            async with aclosing(scan(self._client, self._settings, self._log, first, end)) as pieces:
-                async for piece in pieces:
-                    self.report.records += len(piece.leaves)
-                    read.leaves.extend(piece.leaves)
-                    read.damaged += piece.damaged
-                    read.end, read.fault = piece.end, piece.fault
-                    while todo and todo[0].end <= read.end:
-                        await self._compare(todo.pop(0), read)
+        async with aclosing(self._source.read(first, end)) as pieces:
+            async for piece in pieces:
+                self._take(piece, read, end)
+                while todo and todo[0].end <= read.end:
+                    await self._compare(todo.pop(0), read)
         if read.fault:
             self._find("unreadable", read.end, todo[-1].end - 1, f"what was signed cannot be read: {read.fault}")
             return
         for checkpoint in todo:  # the log ends before they do
             await self._compare(checkpoint, read)
 
+    def _take(self, piece: Scanned, read: Scanned, end: int) -> None:
+        """Add a piece to what has been read and is not compared yet."""
+        report, flaws = self.report, [flaw for flaw in piece.flaws if flaw.first < end]
+        report.records += len(piece.leaves)
+        report.findings += [Finding(f.kind, report.log, f.first, f.last, f.detail) for f in flaws]
+        if piece.archived:
+            joined = bool(report.archived) and report.archived[-1][1] == read.end
+            first = report.archived.pop()[0] if joined else read.end
+            report.archived.append((first, piece.end))
+        read.leaves.extend(piece.leaves)
+        read.flaws += [flaw for flaw in flaws if flaw.blind]
+        read.end, read.fault = piece.end, piece.fault
+
     async def _compare(self, checkpoint: LogCheckpointed, read: Scanned) -> None:
         mine = read.leaves.before(checkpoint.end)
         read.leaves = read.leaves.since(checkpoint.end)
-        damaged = [span for span in read.damaged if span[0] < checkpoint.end]
-        read.damaged = [span for span in read.damaged if span[1] >= checkpoint.end]
-        for first, last in damaged:
-            self._find("damaged", first, last, "the batch does not match its own check sum or cannot be unpacked")
+        flaws = [flaw for flaw in read.flaws if flaw.first < checkpoint.end]
+        read.flaws = [flaw for flaw in read.flaws if flaw.last >= checkpoint.end]
+        if any(flaw.first <= checkpoint.first and checkpoint.end <= flaw.last + 1 for flaw in flaws):
+            return  # nothing of it is there, which has been told
+        self.report.checkpoints += 1
         computed = await asyncio.to_thread(root, mine.hashes)
-        if damaged or len(mine) != checkpoint.records or computed.hex() != checkpoint.root:
-            await self._name(checkpoint, mine, damaged)
+        if flaws or len(mine) != checkpoint.records or computed.hex() != checkpoint.root:
+            await self._name(checkpoint, mine, flaws)
 
-    async def _name(self, checkpoint: LogCheckpointed, mine: Leaves, damaged: Sequence[tuple[int, int]]) -> None:
+    async def _name(self, checkpoint: LogCheckpointed, mine: Leaves, flaws: Sequence[Flaw]) -> None:
         """Say which records of a range are not what was signed."""
         try:
             signed = await asyncio.to_thread(self._store.get, checkpoint.leaves_sha256)
@@ -132,25 +137,20 @@ class Comparison:
         told = [
             (kind, offset)
             for kind, offset in differences(signed, mine)
-            if self._now.first <= offset < self._now.end and not any(first <= offset <= last for first, last in damaged)
+            if offset < self._end and not any(flaw.first <= offset <= flaw.last for flaw in flaws)
         ]
         for kind, first, last in grouped(told):
             self._find(kind, first, last, WORDS[kind])
-        cut = checkpoint.first < self._now.first or checkpoint.end > self._now.end
-        if not (told or damaged or cut):
+        if not (told or flaws or checkpoint.end > self._end):
             why = "the records are those that were kept when this was signed, and the signed root is not theirs"
             self._find("unnamed", checkpoint.first, checkpoint.end - 1, why)
 
     def _cut(self, links: Sequence[Link]) -> Iterator[Finding]:
-        """Signed offsets that lie outside the log as it is."""
-        first, end = self.report.first, self.report.end
-        if first < self._now.first:
-            why = f"the log begins at {self._now.first}, and what was before had been signed"
-            yield Finding("cut", str(self._log), first, self._now.first - 1, why)
-        if end > self._now.end:
-            number = next(link.checkpoint.number for link in links if link.checkpoint.end > self._now.end)
-            why = f"the log ends at {self._now.end}, and checkpoint {number} covers what came after"
-            yield Finding("cut", str(self._log), max(self._now.end, first), end - 1, why)
+        """Signed offsets that lie behind the end of the log."""
+        if self.report.end > self._end:
+            number = next(link.checkpoint.number for link in links if link.checkpoint.end > self._end)
+            why = f"the log ends at {self._end}, and checkpoint {number} covers what came after"
+            yield Finding("cut", str(self._log), max(self._end, self.report.first), self.report.end - 1, why)
 
     def _uncovered(self, links: Sequence[Link]) -> Iterator[Finding]:
         reached = links[0].checkpoint.first if links else 0

@@ -11,7 +11,9 @@ Kind = Literal[
     "missing",
     "inserted",
     "damaged",
+    "altered",
     "cut",
+    "unchecked",
     "unreadable",
     "unnamed",
     "broken",
@@ -21,9 +23,10 @@ Kind = Literal[
     "uncovered",
     "unheld",
 ]
-"""changed, missing, inserted: a record. damaged: a batch that does not match its own check sum. cut: the log begins
-after, or ends before, what was signed. unreadable: the broker does not give what was signed. unnamed: a range is not
-what was signed, and its leaf hashes are lost. broken, forged, unknown_key, foreign: on `audit`. uncovered: a gap
+"""changed, missing, inserted: a record. damaged: a batch that does not match its own check sum. altered: a file of the
+archive that is not the one its manifest names. cut: the log ends before what was signed. unchecked: neither Kafka nor
+the archive has what was signed. unreadable: the broker does not give it. unnamed: a range is not what was signed, and
+its leaf hashes are lost. broken, forged, unknown_key, foreign: on `audit`. uncovered: a gap
 between two checkpoints. unheld: a checkpoint that somebody kept is not in the chain."""
 
 

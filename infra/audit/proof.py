@@ -15,7 +15,7 @@ from infra.audit.leafstore import LeafStore
 from infra.audit.ledger import open_ledger
 from infra.audit.merkle import path, root
 from infra.audit.partition import Partition
-from infra.audit.scan import scan
+from infra.audit.source import source_of
 from infra.audit.statement import EPOCH
 from infra.audit.verifier import check
 from infra.kafka.fetch import fetch, open_client
@@ -35,9 +35,10 @@ async def prove(settings: Settings, decoder: Decoder, keys: PublicKeys, decision
     """The proof for the decision that stands at a position.
 
     Raises:
-        NotFound: no checkpoint covers it yet, or the log has no record there any more.
-        Incompatible: the log is no longer what was signed, so that nothing can be proven.
-        Unavailable: the brokers do not answer.
+        NotFound: no checkpoint covers it yet, or neither Kafka nor the archive has a record there any more.
+        Incompatible: the log is no longer what was signed, so that nothing can be proven; or the archive's file that
+            has it was changed.
+        Unavailable: brokers or archive do not answer.
     """
     async with open_ledger(settings, decoder, keys) as ledger:
         link = _covering(ledger.chains.of(f"{position.topic}/{position.partition}"), position, settings)
@@ -123,12 +124,11 @@ async def _leaves(settings: Settings, checkpoint: LogCheckpointed) -> Leaves:
 
 async def _read(settings: Settings, checkpoint: LogCheckpointed) -> Leaves:
     log, found = Partition.parse(checkpoint.log), Leaves()
-    async with (
-        open_client(settings, [log.topic]) as client,
-        aclosing(scan(client, settings, log, checkpoint.first, checkpoint.end)) as pieces,
-    ):
-        async for piece in pieces:
-            found.extend(piece.leaves)
+    async with open_client(settings, [log.topic]) as client:
+        source = await source_of(client, settings, log)
+        async with aclosing(source.read(checkpoint.first, checkpoint.end)) as pieces:
+            async for piece in pieces:
+                found.extend(piece.leaves)
     return found
 
 

@@ -57,7 +57,9 @@ async def _verify(settings: Settings, decoder: Decoder, writer: FactWriter, heal
     """Verify, say so on the log, and answer when that was."""
     report = await verify(settings, decoder, public_keys(settings), Wanted())
     now = datetime.now(UTC)
-    await writer.append_all([fact for part in report.partitions if part.checkpoints for fact in [_fact(part, now)]])
+    await writer.append_all(
+        [fact for part in report.partitions if part.checkpoints or part.findings for fact in [_fact(part, now)]]
+    )
     VERIFIED.set(now.timestamp())
     FINDINGS.set(len(report.faults))
     _tell(report, now, health)

@@ -1,4 +1,4 @@
-"""The records of a partition as they are now, damaged or not.
+"""The records of a partition as Kafka has them now, damaged or not.
 
 `infra.kafka.fetch` stops at the first batch that is not what it says; an audit says which one it is, and reads on.
 """
@@ -6,10 +6,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aiokafka import AIOKafkaClient, TopicPartition
 from aiokafka.errors import KafkaError, NoError, for_code
 
+from infra.audit.finding import Kind
 from infra.audit.leaf import Leaves, leaves_of
 from infra.audit.partition import Partition
 from infra.kafka.block import HEADER, LOG_OVERHEAD, Block, split
@@ -22,8 +24,25 @@ from schemas.models import OffsetRange
 
 WAIT_MS = 200
 SILENCE_S = 10.0
-LOST = (1, 2)
+OUTSIDE, DAMAGED = 1, 2
+LOST = (OUTSIDE, DAMAGED)
 """Kafka's errors for an offset outside the log and for a damaged segment: asking again is of no use."""
+BATCH = "the batch does not match its own check sum or cannot be unpacked"
+
+
+class Flaw(NamedTuple):
+    """A part that does not stand as it should.
+
+    Attributes:
+        first, last: offsets.
+        blind: whether nothing can be said of the single records in it.
+    """
+
+    kind: Kind
+    first: int
+    last: int
+    detail: str
+    blind: bool = True
 
 
 @dataclass(slots=True)
@@ -32,14 +51,18 @@ class Scanned:
 
     Attributes:
         end: up to where it has been read.
-        damaged: first and last offset of batches that are not what they say.
+        flaws: parts of it that are not what they should be, or cannot be read.
         fault: why nothing more can be read; empty while it can.
+        outside: whether that is because the broker has no such offset.
+        archived: whether the archive gave it.
     """
 
     end: int
     leaves: Leaves = field(default_factory=Leaves)
-    damaged: list[tuple[int, int]] = field(default_factory=list)
+    flaws: list[Flaw] = field(default_factory=list)
     fault: str = ""
+    outside: bool = False
+    archived: bool = False
 
 
 async def scan(
@@ -58,7 +81,7 @@ async def scan(
             batches = list(_batches(piece.data))
             if piece.code or not batches:
                 why = repr(for_code(piece.code)()) if piece.code else "the broker gives nothing there"
-                yield Scanned(offset, fault=why)
+                yield Scanned(offset, fault=why, outside=piece.code == OUTSIDE)
                 return
             following = max(batches[-1].next_offset, offset + 1)
             if following < end:
@@ -74,12 +97,12 @@ async def scan(
 def _scanned(batches: list["_Batch"], part: OffsetRange, piece: Piece) -> Scanned:
     result = Scanned(part.end)
     whole = [batch.block for batch in batches if batch.block is not None]
-    result.damaged = [(b.base_offset, b.next_offset - 1) for b in batches if b.block is None]
+    result.flaws = [Flaw("damaged", b.base_offset, b.next_offset - 1, BATCH) for b in batches if b.block is None]
     for block in standing(whole, part, piece.aborted):
         try:
             result.leaves.extend(leaves_of([block], part.first, part.end))
         except Incompatible:
-            result.damaged.append((block.base_offset, block.last_offset))
+            result.flaws.append(Flaw("damaged", block.base_offset, block.last_offset, BATCH))
     return result
 
 

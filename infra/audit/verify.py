@@ -1,4 +1,4 @@
-"""The log against its signed checkpoints: every record that was changed, removed or added is named."""
+"""Kafka and archive as one against the signed checkpoints: every record changed, removed or added is named."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,9 @@ from infra.audit.keys import PublicKeys
 from infra.audit.leafstore import LeafStore
 from infra.audit.ledger import open_ledger
 from infra.audit.partition import Partition, followed
+from infra.audit.source import Source
 from infra.kafka.fetch import open_client
-from infra.kafka.ranges import ranges_between, ranges_now
+from infra.kafka.ranges import kafka_ranges, ranges_between
 from infra.kafka.records import Decoder
 from infra.settings import Settings
 from schemas.errors import Invalid, NotFound
@@ -75,7 +76,7 @@ class Report:
 async def verify(
     settings: Settings, decoder: Decoder, keys: PublicKeys, wanted: Wanted, tell: Tell = lambda _: None
 ) -> Report:
-    """Compute checkpoints again from the log.
+    """Compute checkpoints again from the log, and from the archive where Kafka has deleted its beginning.
 
     Args:
         keys: whose signatures count.
@@ -84,19 +85,20 @@ async def verify(
     Raises:
         Invalid: a topic gets no checkpoints, or a range is none.
         NotFound: there is no checkpoint of what is wanted.
-        Unavailable: the brokers do not answer.
-        Incompatible: `audit` itself is damaged.
+        Unavailable: brokers or archive do not answer.
+        Incompatible: `audit` itself is damaged, or, where times are given, the archive that has to say what lies
+            between them.
     """
     topics = _topics(wanted)
     async with open_ledger(settings, decoder, keys) as ledger:
         report = Report(findings=[_foreign(place.topic, place, why) for place, why in ledger.foreign])
         report.findings += [_unheld(log, wanted.heads) for log in unheld(ledger.chains, wanted.heads)]
         chosen = await _chosen(settings, ledger.chains, topics, wanted)
-    now = {Partition(part.topic, part.partition): part for part in await ranges_now(settings, topics)}
+    now = {Partition(part.topic, part.partition): part for part in await kafka_ranges(settings, topics)}
     store = LeafStore(settings)
     async with open_client(settings, topics) as client:
         for log, links in chosen.items():
-            comparison = Comparison(client, settings, store, log, now[log])
+            comparison = Comparison(Source(client, settings, log, now[log]), store, log)
             report.partitions.append(await comparison.run(ledger.chains.of(str(log)), links))
             tell(report.partitions[-1])
     if not report.checkpoints and not report.faults:
@@ -118,9 +120,10 @@ async def _chosen(
     settings: Settings, chains: Chains, topics: Sequence[str], wanted: Wanted
 ) -> Mapping[Partition, list[Link]]:
     """The links of each partition that cover what is wanted."""
-    windows = wanted.ranges or await ranges_between(settings, topics, wanted.since, wanted.until)
     if not wanted.ranges and wanted.since is None and wanted.until is None:
-        return {Partition(w.topic, w.partition): chains.of(f"{w.topic}/{w.partition}").links for w in windows}
+        whole = [Partition(part.topic, part.partition) for part in await kafka_ranges(settings, topics)]
+        return {log: chains.of(str(log)).links for log in whole}
+    windows = wanted.ranges or await ranges_between(settings, topics, wanted.since, wanted.until)
     by_log: dict[Partition, list[OffsetRange]] = {}
     for window in windows:
         by_log.setdefault(Partition(window.topic, window.partition), []).append(window)
