@@ -6,16 +6,18 @@ from contextlib import asynccontextmanager
 
 import polars as pl
 
-from infra.kafka import columns, frame
-from infra.kafka.fetch import open_client
+from infra.kafka import columns
+from infra.kafka.fetch import Fetched
+from infra.kafka.growing import Growing, open_growing
 from infra.kafka.records import Decoder, Raw, from_block
-from infra.kafka.tail import Growth, Tail
+from infra.kafka.tail import Growth
 from infra.settings import Settings
 from projections.batch import Batch, Held, Unread
 from projections.few import Few
 from projections.many import held
 from schemas.envelope import NAMES, Recorded
 from schemas.errors import Incompatible, Unavailable
+from schemas.models import OffsetRange
 from schemas.topics import TOPICS
 
 FEW = 200
@@ -29,12 +31,12 @@ class Reader:
     """Reads one topic; made by `open_reader`.
 
     Args:
-        tail: follows the topic's partitions from where `reached` says.
+        growing: follows the topic's partitions, from the archive on where Kafka has deleted what is next.
         tenant: whose events are read; the others are passed over.
     """
 
-    def __init__(self, tail: Tail, decoder: Decoder, *, topic: str, tenant: str) -> None:
-        self._tail = tail
+    def __init__(self, growing: Growing, decoder: Decoder, *, topic: str, tenant: str) -> None:
+        self._growing = growing
         self._decoder = decoder
         self._topic = TOPICS[topic]
         self._tenant = tenant
@@ -43,10 +45,10 @@ class Reader:
         """The next batch; None when nothing came in `wait_ms`.
 
         Raises:
-            Unavailable: Kafka or the registry is away; open the reader again.
-            Incompatible: the log does not reach to where the reader stands, or no longer.
+            Unavailable: Kafka, the archive or the registry is away; open the reader again.
+            Incompatible: neither Kafka nor the archive has what is next, or the log does not reach so far.
         """
-        grown = await self._tail.read(wait_ms=wait_ms)
+        grown = await self._growing.read(wait_ms=wait_ms)
         if not grown:
             return None
         first = {growth.partition: growth.first for growth in grown}
@@ -71,7 +73,8 @@ class Reader:
         """By partition, the records that count and are the tenant's."""
         found: dict[int, pl.DataFrame] = {}
         for growth in grown:
-            rows = frame.of_range(growth.blocks, growth.first, growth.end, NAMES)
+            part = OffsetRange(topic=self._topic.name, partition=growth.partition, first=growth.first, end=growth.end)
+            rows = Fetched(part, growth.blocks, growth.end - growth.first).rows(NAMES)
             found[growth.partition] = columns.counting(columns.of_tenant(rows, self._tenant), self._topic)
         return found
 
@@ -140,9 +143,5 @@ async def open_reader(
     Raises:
         Unavailable: the brokers do not answer.
     """
-    async with open_client(settings, [topic]) as client:
-        tail = Tail(client, settings, topic, reached)
-        try:
-            yield Reader(tail, decoder, topic=topic, tenant=settings.tenant)
-        finally:
-            await tail.close()
+    async with open_growing(settings, topic, reached) as growing:
+        yield Reader(growing, decoder, topic=topic, tenant=settings.tenant)

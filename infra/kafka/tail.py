@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaClient, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError, for_code
 
 from infra.kafka.block import Block, split
-from infra.kafka.fetch import Piece, ask, leader_of, standing
+from infra.kafka.fetch import Archived, Piece, ask, leader_of, standing
 from infra.kafka.patience import FINAL
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -37,7 +37,9 @@ class Growth:
 
     @property
     def count(self) -> int:
-        """Records in its blocks."""
+        """Records in its blocks; of an archive's, at most so many, since those are made only when somebody asks."""
+        if isinstance(self.blocks, Archived):
+            return self.end - self.first
         return sum(block.count for block in self.blocks)
 
 
@@ -55,6 +57,10 @@ class Tail:
         self._name = physical(settings, topic)
         self._reached = dict(reached)
         self._asked: dict[int, asyncio.Task[list[Piece]]] = {}
+
+    def follow(self, partition: int, offset: int) -> None:
+        """Read on in one more partition, from an offset on."""
+        self._reached[partition] = offset
 
     async def read(self, *, wait_ms: int) -> list[Growth]:
         """What has come since; empty when nothing did in about `wait_ms`.
