@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from inference.explaining.explain import Explanation
-from inference.explaining.reading import Way
 from inference.explaining.remake import Remade
 from inference.explaining.statement import because
 from inference.explaining.verification import Tally
 from inference.explaining.whatif import Hypothesis
+from infra.index.reading import Way
 
 REASONS = 3
 """Past interactions named for an item."""

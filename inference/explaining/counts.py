@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from inference.explaining.pieces import SIZE, Piece, Pieces
-from inference.explaining.reading import Way
+from infra.index.reading import Way
 from infra.kafka.columns import client_chosen
 from infra.kafka.fetch import open_client
 from infra.kafka.pick import pick

@@ -12,11 +12,11 @@ from itertools import zip_longest
 import numpy as np
 
 from inference.explaining.counts import Counts
-from inference.explaining.reading import Way
 from inference.explaining.rebuild import DECISIONS, Known, Log
 from inference.explaining.remake import Artifacts, Case, Remade, remake, unknown_decision
 from inference.explaining.whatif import Hypothesis, WhatIf, suppose
 from inference.explaining.whereabouts import hint
+from infra.index.reading import Way
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.personal.files import erased

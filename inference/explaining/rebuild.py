@@ -9,8 +9,8 @@ from inference.counting.scratch import rows_of, silence
 from inference.counting.table import VIEW as CO_OCCURRENCE
 from inference.datasets.dataset import INTERACTIONS, PROFILES
 from inference.explaining.counts import Counts
-from inference.explaining.reading import Reading, Way
 from inference.inputs import Interaction, Item, Profile, evolve_item, evolve_profile, history, spoken
+from infra.index.reading import Reading, Way
 from infra.kafka.fetch import open_client
 from infra.kafka.partitioner import partition_of
 from infra.kafka.pick import pick

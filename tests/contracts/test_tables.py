@@ -18,10 +18,10 @@ from commands.api.status import Status
 from commands.eraser.readmodels import ReadModels as Forgetting
 from inference.deployment.placement import Version
 from inference.deployment.registered import registry_says
-from inference.explaining.signatures import IN_A_ROW, signatures
 from inference.explaining.whatif import version
 from inference.serving.reads import ReadModels
 from infra.health import Health
+from infra.index.signatures import IN_A_ROW, signatures
 from infra.kafka.partitioner import partition_of
 from infra.postgres import connect, make_pool
 from infra.settings import Settings

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import inference.explaining.reading
-from inference.explaining.reading import Reading, plan
-from inference.explaining.signatures import Signatures, signature, signatures
+import infra.index.reading
 from infra.health import Health
+from infra.index.reading import Reading, plan
+from infra.index.signatures import Signatures, signature, signatures
 from infra.kafka.at import spans
 from infra.kafka.facts import FactWriter
 from infra.kafka.fetch import open_client
@@ -112,8 +112,8 @@ async def test_an_index_and_a_scan_find_the_same(
     settings: Settings, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In large batches and small ones, behind the end of the index, among the records of another tenant."""
-    monkeypatch.setattr(inference.explaining.reading, "WORTH", 0)
-    monkeypatch.setattr(inference.explaining.reading, "SHORTEST", 0)
+    monkeypatch.setattr(infra.index.reading, "WORTH", 0)
+    monkeypatch.setattr(infra.index.reading, "SHORTEST", 0)
     await write(settings, decoder, 600, at_once=200)
     await write(settings, decoder, 40, at_once=1)
     await write(settings, decoder, 30, at_once=10, tenant="elsewhere")
@@ -131,8 +131,8 @@ async def test_an_index_of_another_log_is_left_aside(
     settings: Settings, decoder: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read model that was kept while its topic was made anew points at other people's events."""
-    monkeypatch.setattr(inference.explaining.reading, "WORTH", 0)
-    monkeypatch.setattr(inference.explaining.reading, "SHORTEST", 0)
+    monkeypatch.setattr(infra.index.reading, "WORTH", 0)
+    monkeypatch.setattr(infra.index.reading, "SHORTEST", 0)
     await write(settings, decoder, 300, at_once=100)
     async with index(settings):
         pass

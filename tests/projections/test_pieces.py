@@ -41,6 +41,7 @@ def test_every_read_model_is_found() -> None:
         "deployments",
         "event_index",
         "events_search",
+        "item_index",
         "live_models",
         "model_registry",
         "popularity",

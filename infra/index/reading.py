@@ -1,4 +1,4 @@
-"""The events of a few keys in long parts of the log: picked out where an index says where to look, else by reading all.
+"""The few events of some keys, or with some items, in long parts of the log: picked out by an index, else all is read.
 
 Both ways give the same events. The index is never believed: what it points at is read from the log, what it says
 nothing of is read as well, and before anything else it is tried at some places of the log. An index of another log, or
@@ -6,13 +6,13 @@ one that is damaged there, is left aside, and all is read.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.explaining.signatures import Signatures, signature, signatures
+from infra.index.signatures import Signatures, signature, signatures
 from infra.kafka.at import spans
 from infra.kafka.fetch import open_client
 from infra.kafka.pick import pick
@@ -22,6 +22,7 @@ from infra.kafka.replay import recorded
 from infra.settings import Settings
 from schemas.envelope import Recorded
 from schemas.errors import Invalid
+from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 
 TRIED = 8
@@ -99,20 +100,53 @@ def plan(found: Signatures, keys: Collection[str], first: int, end: int) -> Plan
     return Plan(picks, tries, scans)
 
 
+Name = Callable[[Raw, Recorded | None], str]
+
+
+@dataclass(frozen=True)
+class Index:
+    """A read model that says where some events stand.
+
+    Attributes:
+        view: its name.
+        name: what it keeps the signature of, from a record and the event in it.
+        decodes: whether that takes the event.
+    """
+
+    view: str
+    name: Name
+    decodes: bool = False
+
+
+def _key(raw: Raw, _: Recorded | None) -> str:
+    return raw.key
+
+
+def _item(_: Raw, found: Recorded | None) -> str:
+    return found.event.item_id if found is not None and isinstance(found.event, InteractionRecorded) else ""
+
+
+BY_KEY = Index("event_index", _key)
+BY_ITEM = Index("item_index", _item, decodes=True)
+"""Of interactions, whose key is the user."""
+
+
 class Reading:
     """Reads the tenant's events of some keys, and tells how.
 
     Args:
         indexed: whether the index may be used at all.
+        index: what says where to look.
 
     Attributes:
         ways: how every part was read so far.
     """
 
-    def __init__(self, settings: Settings, decoder: Decoder, *, indexed: bool = True) -> None:
+    def __init__(self, settings: Settings, decoder: Decoder, *, indexed: bool = True, index: Index = BY_KEY) -> None:
         self._settings = settings
         self._decoder = decoder
         self._indexed = indexed
+        self._index = index
         self._known: dict[tuple[str, int, int], Signatures] = {}
         self.ways: list[Way] = []
 
@@ -124,6 +158,22 @@ class Reading:
             Incompatible: one of the events cannot be read.
             Unavailable: the brokers or the registry do not answer.
         """
+        found, scans = await self.picked(ranges, keys)
+        if scans:
+            found += [one async for one in recorded(self._settings, self._decoder, scans, keys=frozenset(keys))]
+        return sorted(found, key=lambda event: event.position)
+
+    async def picked(
+        self, ranges: Iterable[OffsetRange], keys: Collection[str]
+    ) -> tuple[list[Recorded], list[OffsetRange]]:
+        """The events that the index finds, and what has to be read from one end to the other for the rest.
+
+        Args:
+            keys: or whatever else the index knows events by.
+
+        Raises:
+            as `of_keys`.
+        """
         keys = frozenset(keys)
         parts = [part for part in await checked(self._settings, ranges) if part.end > part.first]
         found: list[Recorded] = []
@@ -133,9 +183,7 @@ class Reading:
             if why:
                 scans.append(part)
                 self.ways.append(Way(part.topic, part.partition, part.first, part.end, _length(part), why=why))
-        if scans:
-            found += [one async for one in recorded(self._settings, self._decoder, scans, keys=keys)]
-        return sorted(found, key=lambda event: event.position)
+        return found, scans
 
     async def _pick(
         self,
@@ -153,11 +201,12 @@ class Reading:
             raws = await self._picked(part, todo)
         except Invalid:
             return "the brokers have no longer all of it"  # an archive may; if not, reading says so
-        if not _agrees(known, todo, raws):
+        mine = [raw for raw in raws.values() if raw.tenant == self._settings.tenant]
+        events = await self._decoded(mine if self._index.decodes else [raw for raw in mine if raw.key in keys])
+        names = {offset: self._index.name(raw, events.get(offset)) for offset, raw in raws.items()}
+        if not _agrees(known, todo, names):
             return "the index is not of this log"
-        wanted = [raw for raw in raws.values() if raw.tenant == self._settings.tenant and raw.key in keys]
-        await self._decoder.learn(wanted)
-        found += [event for raw in wanted if (event := self._decoder.decode(raw)) is not None]
+        found += [event for offset, event in events.items() if names[offset] in keys]
         scans += [_within(part, first, end) for first, end in todo.scans]
         indexed = _length(part) - len(raws) - todo.scanned
         self.ways.append(
@@ -165,19 +214,28 @@ class Reading:
         )
         return ""
 
+    async def _decoded(self, raws: Sequence[Raw]) -> dict[int, Recorded]:
+        """The events of these records, by offset; nothing of what counts for nothing."""
+        await self._decoder.learn(raws)
+        return {raw.offset: event for raw in raws if (event := self._decoder.decode(raw)) is not None}
+
     async def _asked(self, parts: Sequence[OffsetRange]) -> list[tuple[OffsetRange, Signatures | str]]:
         """What the index says of each part, or why it is not asked."""
         long = [part for part in parts if self._indexed and _length(part) > SHORTEST]
         for topic in {part.topic for part in long if _place(part) not in self._known}:
             mine = {part.partition: part for part in long if part.topic == topic}
-            said = await signatures(self._settings, topic, {number: part.end for number, part in mine.items()})
+            said = await signatures(
+                self._settings, topic, {number: part.end for number, part in mine.items()}, view=self._index.view
+            )
             self._known |= {_place(mine[number]): one for number, one in (said or {}).items()}
         return [(part, self._known.get(_place(part), self._silence(part))) for part in parts]
 
     def _silence(self, part: OffsetRange) -> str:
         if not self._indexed:
             return "everything was to be read"
-        return "the part is short" if _length(part) <= SHORTEST else "the read model event_index does not answer"
+        return (
+            "the part is short" if _length(part) <= SHORTEST else f"the read model {self._index.view} does not answer"
+        )
 
     async def _picked(self, part: OffsetRange, todo: Plan) -> dict[int, Raw]:
         """The records that are to be picked, by offset."""
@@ -199,7 +257,7 @@ def _within(part: OffsetRange, first: int, end: int) -> OffsetRange:
     return OffsetRange(topic=part.topic, partition=part.partition, first=first, end=end)
 
 
-def _agrees(known: Signatures, todo: Plan, raws: Mapping[int, Raw]) -> bool:
+def _agrees(known: Signatures, todo: Plan, names: Mapping[int, str]) -> bool:
     """Whether the log has, wherever it was looked at, what the index says."""
     spoken = [offset for offset in np.union1d(todo.picks, todo.tries).tolist() if known.values[offset]]
-    return all(offset in raws and signature(raws[offset].key) == known.values[offset] for offset in spoken)
+    return all(offset in names and signature(names[offset]) == known.values[offset] for offset in spoken)

@@ -1,7 +1,7 @@
-"""Where the events of some keys stand, as the read model `event_index` says it: a hint, never the truth.
+"""Where the events of some keys or items stand, as the read models `event_index` and `item_index` say it: a hint.
 
-The index speaks for an offset when it has a signature there. What it does not speak for has to be read from the log, so
-that nothing is missed: events not folded yet, void ones, those of other tenants.
+It is never the truth. The index speaks for an offset when it has a signature there. What it does not speak for has to be
+read from the log, so that nothing is missed: events not folded yet, void ones, those of other tenants.
 """
 
 import zlib
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
+from psycopg import sql
 from psycopg.rows import tuple_row
 
 from infra.postgres import connect
@@ -23,7 +24,7 @@ IN_A_ROW = 128
 LOOK_UP = """
     SELECT partition, array_agg(block ORDER BY block),
         string_agg(substring(bit_send(signatures) FROM 5), ''::bytea ORDER BY block)
-    FROM event_index JOIN unnest(%s::int[], %s::bigint[]) AS wanted(part, rows) ON partition = part AND block < rows
+    FROM {} JOIN unnest(%s::int[], %s::bigint[]) AS wanted(part, rows) ON partition = part AND block < rows
     WHERE topic = %s GROUP BY partition
 """
 
@@ -58,13 +59,17 @@ def signature(key: str) -> int:
     return zlib.crc32(key.encode())
 
 
-async def signatures(settings: Settings, topic: str, ends: Mapping[int, int]) -> dict[int, Signatures] | None:
-    """What the index says of the offsets before these ends, by partition; None when it cannot be asked."""
+async def signatures(
+    settings: Settings, topic: str, ends: Mapping[int, int], *, view: str = "event_index"
+) -> dict[int, Signatures] | None:
+    """What an index says of the offsets before these ends, by partition; None when it cannot be asked."""
     rows = {partition: -(-end // IN_A_ROW) for partition, end in ends.items()}
     values = {partition: np.zeros((count, IN_A_ROW), np.uint32) for partition, count in rows.items()}
     try:
         async with await connect(settings, "explain") as connection, connection.cursor(row_factory=tuple_row) as cursor:
-            await cursor.execute(LOOK_UP, (list(rows), list(rows.values()), topic), binary=True)
+            await cursor.execute(
+                sql.SQL(LOOK_UP).format(sql.Identifier(view)), (list(rows), list(rows.values()), topic), binary=True
+            )
             async for partition, blocks, data in cursor:
                 values[partition][np.array(blocks)] = np.frombuffer(data, ">u4").reshape(-1, IN_A_ROW)
     except (psycopg.Error, Problem):
