@@ -174,22 +174,6 @@ class VersionDetail(Version):
     training_run: TrainingRun | None
 
 
-class Deployment(BaseModel):
-    """A deployment and how far it has come."""
-
-    deployment_id: str
-    model: str
-    version: int | None
-    artifact_sha256: str | None
-    step: Literal["requested", "validated", "loaded", "promoted", "completed", "aborted", "rolled_back"]
-    rollback_to: int | None
-    requested_by: str | None
-    requested_at: datetime | None
-    updated_at: datetime
-    reason: str | None
-    evidence: dict[str, dict[str, str]] = Field(description="by step: what was checked, and what came out")
-
-
 class Decision(BaseModel):
     """A recommendation that was served."""
 

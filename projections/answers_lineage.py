@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from projections.answers import Deployment, Version
+from projections.answers import Version
+from projections.answers_deployments import Deployment
 from projections.answers_runs import LeftOut, Range, TrainingStep
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from projections import examples_lineage, examples_runs
+from projections import examples_deployments, examples_lineage, examples_runs
 from projections.examples_runs import RUN
 
 NOON = "2026-01-31T12:00:00+00:00"
@@ -150,19 +150,7 @@ EXAMPLES: Mapping[str, Any] = {
     "VersionDetail": {**VERSION, "training_run": RUN},
     **examples_runs.EXAMPLES,
     **examples_lineage.EXAMPLES,
-    "Deployment": {
-        "deployment_id": "d-3",
-        "model": "movies",
-        "version": 3,
-        "artifact_sha256": SHA,
-        "step": "completed",
-        "rollback_to": 2,
-        "requested_by": "ana",
-        "requested_at": NOON,
-        "updated_at": NOON,
-        "reason": None,
-        "evidence": {"validated": {"recall@10": "0.31"}},
-    },
+    **examples_deployments.EXAMPLES,
     "Decision": DECISION,
     "CommandAnswer": {
         "command_id": UUID,

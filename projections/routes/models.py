@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from infra.access.openapi import open_to
-from projections.answers import Deployment, Model, ModelSummary, VersionDetail
+from projections.answers import Model, ModelSummary, VersionDetail
+from projections.answers_deployments import ApprovalPolicy, Deployment
 from projections.question import Question
 from projections.readmodels import ReadModels, missing
 from projections.routes.common import Exactly, Id, Limit, answer, documented, page_of, paged, without
@@ -65,6 +66,28 @@ DEPLOYMENTS = Question(
 DEPLOYMENT = Question(
     ("deployments",), {"deployment": "SELECT * FROM deployments WHERE deployment_id = %(deployment_id)s"}
 )
+WAITING = Question(
+    ("deployments",),
+    {
+        "deployments": """
+            SELECT * FROM deployments WHERE step = 'awaiting_approval' ORDER BY approve_until, deployment_id
+            LIMIT %(rows)s
+        """
+    },
+)
+POLICY = Question(
+    ("approval_policies", "model_registry", "deployments"),
+    {
+        "policy": "SELECT * FROM approval_policies WHERE model = %(model)s",
+        "known": """
+            SELECT 1 FROM model_registry WHERE model = %(model)s
+            UNION ALL SELECT 1 FROM deployments WHERE model = %(model)s LIMIT 1
+        """,
+    },
+    key="model",
+)
+NO_POLICY = {"approvals": 0, "requester_may_approve": False, "timeout_s": 604_800, "reason": "", "set_by": None}
+"""What holds for a model of which nobody has said anything."""
 
 
 def routes(models: ReadModels) -> APIRouter:
@@ -143,5 +166,28 @@ def routes(models: ReadModels) -> APIRouter:
             remedy = "GET /models/{model}/deployments lists a model's"
             missing(f"deployment '{deployment_id}'", remedy, found.position)
         return answer(document, found.position)
+
+    @router.get(
+        "/approvals",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(list[Deployment]),
+        summary="Deployments that wait for approvals, those that are given up first before the others",
+    )
+    async def waiting(fresh: Exactly, limit: Limit = 1000) -> Response:
+        found = await models.ask(WAITING, fresh, rows=limit)
+        return answer(found.rows("deployments"), found.position)
+
+    @router.get(
+        "/models/{model}/approval-policy",
+        openapi_extra=open_to("approver", "auditor", "engineer"),
+        responses=documented(ApprovalPolicy),
+        summary="How many people have to approve a deployment of a model",
+    )
+    async def policy(model: Id, fresh: Exactly) -> Response:
+        found = await models.ask(POLICY, fresh, model=model)
+        row = found.row("policy")
+        if row is None and found.row("known") is None:
+            missing(f"model '{model}'", "GET /models lists those that are registered", found.position)
+        return answer(row or {"model": model, **NO_POLICY, "set_at": None}, found.position)
 
     return router

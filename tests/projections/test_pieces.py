@@ -31,6 +31,7 @@ def test_every_read_model_is_found() -> None:
     assert {projection.name for projection in declared()} == {
         "api_key_uses",
         "api_keys",
+        "approval_policies",
         "catalogue",
         "catalogue_search",
         "command_log",

@@ -14,12 +14,12 @@ from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
 from infra.settings import Settings
-from projections import answers, answers_runs, answers_search
+from projections import answers, answers_deployments, answers_runs, answers_search
 from projections.api import create_app
 from projections.testing import minute
 from schemas.access import ApiKeyCreated
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
-from schemas.deployments import DeploymentRequested
+from schemas.deployments import ApprovalPolicySet, ApprovalRequested, DeploymentRequested
 from schemas.features import ItemTrendMeasured
 from schemas.models import ModelRegistered, TrainingRequested
 from schemas.outcomes import CommandRejected
@@ -65,6 +65,16 @@ async def told(
             registered,
             requested,
             promoted(1, "d1"),
+            ApprovalPolicySet(model="movies", approvals=1, set_by="root"),
+            ApprovalRequested(
+                model="songs",
+                deployment_id="d2",
+                version=1,
+                artifact_sha256="a2",
+                approvals_wanted=1,
+                timeout_s=60,
+                evidence_sha256="e",
+            ),
             ApiKeyCreated(key_id="k1", secret_sha256="0" * 64, name="shop", roles=("product",)),
         ]
         positions = [await log.append(event) for event in history]
@@ -96,8 +106,10 @@ ANSWERS: list[tuple[str, str, Any, dict[str, Any]]] = [
     ("/models/movies", "deployments", answers.Model, {"model": "movies"}),
     ("/models/movies/versions/1", "models", answers.VersionDetail, {"algorithm": "ease", "retired": False}),
     ("/training-runs/r1", "models", answers_runs.TrainingRun, {"status": "completed"}),
-    ("/models/movies/deployments", "deployments", list[answers.Deployment], {}),
-    ("/deployments/d1", "deployments", answers.Deployment, {"step": "promoted", "requested_by": "ana"}),
+    ("/models/movies/deployments", "deployments", list[answers_deployments.Deployment], {}),
+    ("/deployments/d1", "deployments", answers_deployments.Deployment, {"step": "promoted", "requested_by": "ana"}),
+    ("/models/movies/approval-policy", "deployments", answers_deployments.ApprovalPolicy, {"approvals": 1}),
+    ("/approvals", "deployments", list[answers_deployments.Deployment], {}),
     ("/decisions/dec1", "decisions", answers.Decision, {"user_id": "ana", "source": "model"}),
     ("/users/ana/decisions", "decisions", list[answers.Decision], {}),
     ("/commands/c-no", "profiles", answers.CommandAnswer, {"outcome": "rejected", "status": 409, "repeats": 0}),
