@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,9 @@ from infra.settings import Settings
 from schemas.errors import NotFound, Problem, TimedOut
 
 POLL_S = 0.2
-ENDED = ("completed", "failed", "cancelled")
+RUN_ID_WIDTH = 36
+COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow"}
+ENDED = tuple(COLOURS)
 STATUSES = ("requested", "queued", "started", *ENDED)
 
 Json = dict[str, Any]
@@ -25,6 +28,7 @@ OfModel = Annotated[str | None, typer.Option("--model", help="of this model; to 
 Reason = Annotated[str, typer.Option(help="why; stands in the log")]
 
 console = Console(highlight=False)
+
 aside = Console(stderr=True, highlight=False)
 app = typer.Typer(no_args_is_help=True, help="Training runs: list, show, follow, cancel, retry.")
 
@@ -220,27 +224,27 @@ def _tell(answer: Json, text: str, output: str) -> None:
 
 
 def _list_table(runs: Sequence[Json]) -> Table:
-    table = Table("run", "model", "algorithm", "status", "attempt", "progress", "rows", "asked for")
+    """One row for each run; its id is whole at any width, because it is what the other commands take."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("run", no_wrap=True, min_width=RUN_ID_WIDTH)
+    table.add_column("rows", no_wrap=True, justify="right")
+    for name in ("state", "model", "asked for"):
+        table.add_column(name, overflow="fold")
     for run in runs:
         rows = "-" if run["dataset_rows"] is None else f"{run['dataset_rows']:,}"
-        asked_at = str(run["requested_at"])[:19].replace("T", " ")
-        progress = _progress(run)
-        table.add_row(
-            run["run_id"], run["model"], run["algorithm"], _status(run), str(run["attempt"]), progress, rows, asked_at
-        )
+        asked_at = str(run["requested_at"])[5:16].replace("T", " ")
+        table.add_row(run["run_id"], rows, _state(run), f"{run['model']} {run['algorithm']}", asked_at)
     return table
 
 
-def _status(run: Json) -> str:
-    colours = {"completed": "green", "failed": "red", "cancelled": "yellow"}
-    colour = colours.get(run["status"])
-    return f"[{colour}]{run['status']}[/]" if colour else str(run["status"])
-
-
-def _progress(run: Json) -> str:
+def _state(run: Json) -> str:
+    """How far a run is, or how it ended."""
+    attempt = f", attempt {run['attempt']}" if run["attempt"] > 1 else ""
+    if run["status"] in COLOURS:
+        return f"[{COLOURS[run['status']]}]{run['status']}[/]{attempt}"
     if run["ahead"] is not None:
-        return f"{run['ahead']} before it"
-    return "-" if run["percent"] is None else f"{run['percent']:.0f} % {run['step'] or ''}".strip()
+        return f"{run['ahead']} before it{attempt}"
+    return f"{run['percent'] or 0:.0f} % {run['step'] or 'begins'}{attempt}"
 
 
 def _facts(run: Json) -> Table:
