@@ -13,8 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.counting.near import Row, row_of
-from inference.counting.pairs import KEPT, NOTHING, SHIFT, SPAN, Counts, counted, summed
+from inference.counting.gist import Gist
+from inference.counting.histories import meetings
+from inference.counting.names import Names
+from inference.counting.near import Row, top_row
+from inference.counting.pairs import NOTHING, SHIFT, SPAN, Counts, counted, summed
+from inference.counting.seen import Seen, hash_of
 from inference.inputs import SILENT_KINDS
 from inference.interactions import Int32Array, Int64Array
 from schemas.identity import CLIENT_CHOSEN, VERSION_AT
@@ -39,29 +43,6 @@ class Met:
     item: str
     kind: str
     at_us: int
-
-
-class Names:
-    """Numbers for names, by the order in which they came."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def number(self, name: str) -> int:
-        """Of this name; a new one takes the next."""
-        found = self._numbers.get(name)
-        if found is None:
-            found = self._numbers[name] = len(self.names)
-            self.names.append(name)
-        return found
-
-    def known(self, name: str) -> int | None:
-        """Of this name, if it has come."""
-        return self._numbers.get(name)
 
 
 class Columns:
@@ -99,7 +80,7 @@ class CoOccurrence:
     def __init__(self) -> None:
         self._users, self._items = Names(), Names()
         self._columns = Columns()
-        self._seen: set[tuple[str, str]] = set()
+        self._seen = Seen()
         self._silent: set[int] = set()
         self._erased: set[int] = set()
         self._tails = np.full((1024, SPAN), -1, np.int32)
@@ -132,14 +113,8 @@ class CoOccurrence:
         return {self._items.names[other]: n for other, n in zip(others.tolist(), times.tolist(), strict=True)}
 
     def kept(self, item: str) -> Row:
-        """What followed an item most, as it is kept; only those that can be among it are put in order."""
-        others, times = self._row(item)
-        total = int(times.sum())
-        if len(times) > KEPT:
-            enough = times >= np.partition(times, -KEPT)[-KEPT]
-            others, times = others[enough], times[enough]
-        pairs = zip(others.tolist(), times.tolist(), strict=True)
-        return row_of({self._items.names[other]: n for other, n in pairs}, total)
+        """What followed an item most, as it is kept."""
+        return top_row(*self._row(item), self.name)
 
     def _row(self, item: str) -> tuple[Int64Array, Int64Array]:
         number = self._items.known(item)
@@ -152,11 +127,18 @@ class CoOccurrence:
     def meet(self, batch: Iterable[Met]) -> None:
         """The next interactions, those of each user in the order of the log."""
         rows = [one for one in batch if self._is_first(one) and one.kind not in SILENT_KINDS]
-        if not rows:
-            return
         user = np.array([self._users.number(one.user) for one in rows], np.int32)
         item = np.array([self._items.number(one.item) for one in rows], np.int32)
-        at = np.array([one.at_us for one in rows], np.int64)
+        self._meet(user, item, np.array([one.at_us for one in rows], np.int64))
+
+    def meet_all(self, gists: Sequence[Gist]) -> None:
+        """The same for what has been boiled down: the next interactions of one partition."""
+        user, item, at, _ = meetings(gists, self._users, self._items, self._seen)
+        self._meet(user, item, at)
+
+    def _meet(self, user: Int32Array, item: Int32Array, at: Int64Array) -> None:
+        if not len(user):
+            return
         self._make_room()
         late = self._late(user, at)
         before = self._columns.of(late) if late else None
@@ -190,9 +172,7 @@ class CoOccurrence:
         """Whether an id comes for the first time from its user; ids of our own making (UUIDv7) cannot come again."""
         if one.id[VERSION_AT] != str(CLIENT_CHOSEN):
             return True
-        known = len(self._seen)
-        self._seen.add((one.id, one.user))
-        return len(self._seen) > known
+        return self._seen.add(hash_of(one.id, one.user))
 
     def _late(self, user: Int32Array, at: Int64Array) -> set[int]:
         """Users of whom something came that happened before what is known."""

@@ -3,13 +3,14 @@
 Serving asks for the rows that are kept live, an explanation counts them anew from the log; both score them here.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from inference.counting.pairs import KEPT
 from inference.history import history_weights
+from inference.interactions import Int64Array
 
 RECENT = 32
 """Newest items of a history that are looked at; with the decay below, the next one would weigh less than 0.001."""
@@ -42,6 +43,15 @@ def row_of(counts: Mapping[str, int], total: int | None = None) -> Row:
     """
     others = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:KEPT]
     return Row(sum(counts.values()) if total is None else total, tuple(others))
+
+
+def top_row(others: Int64Array, times: Int64Array, name: Callable[[int], str]) -> Row:
+    """The same from numbers of items, each once; only those that can be among the kept are put in order."""
+    total = int(times.sum())
+    if len(times) > KEPT:
+        enough = times >= np.partition(times, -KEPT)[-KEPT]
+        others, times = others[enough], times[enough]
+    return row_of({name(other): n for other, n in zip(others.tolist(), times.tolist(), strict=True)}, total)
 
 
 def recent(history: Sequence[str]) -> dict[str, float]:

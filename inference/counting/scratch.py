@@ -1,11 +1,10 @@
 """The same counts from scratch: of a part of the log, whole or for the rows of a few items."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from inference.counting.fold import Met
 from inference.counting.near import Row, row_of
 from inference.counting.pairs import counted
 from inference.inputs import SILENT_KINDS
@@ -18,12 +17,6 @@ from schemas.models import OffsetRange
 from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
 
 COLUMNS = ("_id", "user_id", "item_id", "kind", "occurred_at")
-
-
-def met(table: pl.DataFrame) -> Iterator[Met]:
-    """The rows of a replayed table of interactions."""
-    columns = table.select(*COLUMNS[:4], pl.col("occurred_at").dt.timestamp("us"))
-    return (Met(*row) for row in columns.iter_rows())
 
 
 @dataclass(frozen=True)
@@ -72,25 +65,30 @@ async def rows_of(
     items: Collection[str],
     *,
     silent: Collection[str],
-    left_out: Collection[str] = (),
+    gone: Collection[tuple[int, int]] = (),
 ) -> dict[str, Row]:
     """What followed these items in these ranges of interactions.
 
     Args:
         silent: users who are not counted.
-        left_out: ids of events that are supposed not to have happened.
+        gone: partitions and offsets of interactions that are supposed not to have happened.
 
     Raises:
         as `replay`.
     """
     parts: list[pl.DataFrame] = []
     async for tables in replay(settings, decoder, ranges, types={InteractionRecorded.AVRO}):
-        parts += [table.select(COLUMNS) for table in tables.values()]
+        parts += [_without(table, gone).select(COLUMNS) for table in tables.values()]
     if not parts:
         return {}
-    told = pl.concat(parts).filter(~pl.col("_id").is_in(list(left_out)))
+    told = pl.concat(parts)
     users = told.filter(pl.col("item_id").is_in(list(items)))["user_id"].unique()
     return counted_rows(told.filter(pl.col("user_id").is_in(users.implode())), items, silent)
+
+
+def _without(table: pl.DataFrame, gone: Collection[tuple[int, int]]) -> pl.DataFrame:
+    offsets = [offset for partition, offset in gone if len(table) and partition == table["_partition"][0]]
+    return table.filter(~pl.col("_offset").is_in(offsets)) if offsets else table
 
 
 def counted_rows(told: pl.DataFrame, items: Collection[str], silent: Collection[str]) -> dict[str, Row]:

@@ -1,12 +1,13 @@
 """The role `counter`: keeps the counts of what follows what up to date with the log.
 
-It keeps nothing of its own: at each start it counts the log from its beginning, while serving goes on with what the
-table holds. Rows and positions change together, so what is read is always the state at exactly those positions.
+At each start it counts the log from its beginning, while serving goes on with what the table holds: from the gists of
+closed pieces that it kept (`inference.counting.gists`), and from the log what is not kept. Rows and positions change
+together, so what is read is always the state at exactly those positions.
 """
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import psycopg
 import structlog
@@ -14,20 +15,21 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import Counter, Gauge
 
 from inference.counting.fold import CoOccurrence, Met
-from inference.counting.scratch import met, silence
+from inference.counting.gists import SIZE, Gists, Told
+from inference.counting.names import Names
 from inference.counting.table import Place, Table
+from inference.counting.words import Words
 from inference.datasets.dataset import INTERACTIONS, PROFILES
 from infra.health import Health
 from infra.kafka.consumer import open_consumer
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder, from_aiokafka
-from infra.kafka.replay import replay
 from infra.kafka.topics import logical, physical
 from infra.postgres import away, connect
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.envelope import Recorded
-from schemas.errors import Unavailable
+from schemas.errors import Problem, Unavailable
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
@@ -37,6 +39,9 @@ AT_ONCE = 5000
 """Records folded between two writes."""
 
 RETRY_S = 1.0
+
+KEEP_EVERY_S = 30.0
+"""Time between two looks for pieces of the log that have been closed and are to be kept."""
 
 COUNTED = Counter("retrace_counter_interactions_total", "Interactions folded into the counts.")
 PAIRS = Gauge("retrace_counter_pairs", "Pairs of items that are counted.")
@@ -71,16 +76,20 @@ async def _own(settings: Settings, health: Health) -> None:
             health.ok("counts", "another counter counts; this one stands by")
             return
         began = time.monotonic()
-        fold, reached = await counted_so_far(settings, decoder, await ranges_now(settings, {INTERACTIONS, PROFILES}))
+        gists = Gists(settings, decoder)
+        fold, reached = await counted_so_far(gists, await ranges_now(settings, {INTERACTIONS, PROFILES}))
         await table.write([(item, fold.kept(item)) for item in fold.changed()], reached, anew=True)
         SECONDS.set(time.monotonic() - began)
         health.ok("counts")
-        await _follow(settings, decoder, fold, table, reached)
+        keeping = asyncio.create_task(_keep(gists, reached))
+        try:
+            await _follow(settings, decoder, fold, table, reached)
+        finally:
+            keeping.cancel()
+            await asyncio.wait({keeping})
 
 
-async def counted_so_far(
-    settings: Settings, decoder: Decoder, ranges: list[OffsetRange]
-) -> tuple[CoOccurrence, dict[Place, int]]:
+async def counted_so_far(gists: Gists, ranges: Sequence[OffsetRange]) -> tuple[CoOccurrence, dict[Place, int]]:
     """The counts of exactly these ranges, and where they end.
 
     Raises:
@@ -89,16 +98,24 @@ async def counted_so_far(
         Unavailable: brokers or registry do not answer.
     """
     fold = CoOccurrence()
-    silent = await silence(settings, decoder, [r for r in ranges if r.topic == PROFILES])
-    for user in silent.withdrawn:
-        fold.consent(user, training=False)
-    for user in silent.erased:
-        fold.erase(user)
-    interactions = [r for r in ranges if r.topic == INTERACTIONS]
-    async for tables in replay(settings, decoder, interactions, types={InteractionRecorded.AVRO}):
-        for table in tables.values():
-            await asyncio.to_thread(fold.meet, met(table))
+    for part in (r for r in ranges if r.topic == PROFILES):
+        (told,) = await gists.of([part])
+        _hear(fold, told)
+    for part in (r for r in ranges if r.topic == INTERACTIONS):
+        (told,) = await gists.of([part])
+        await asyncio.to_thread(fold.meet_all, told.gists)
+        log.info("counted", partition=part.partition, interactions=part.end, read=told.read)
     return fold, {(r.topic, r.partition): r.end for r in ranges}
+
+
+def _hear(fold: CoOccurrence, told: Told) -> None:
+    users = Names()
+    words = Words(users)
+    words.add(told.gists, told.part.end)
+    for user in words.withdrawn(told.part.end):
+        fold.consent(users.names[user], training=False)
+    for user in words.erased(told.part.end):
+        fold.erase(users.names[user])
 
 
 async def _follow(
@@ -122,6 +139,20 @@ async def _follow(
                 await table.write(rows, moved)
                 reached.update(moved)
                 PAIRS.set(len(fold))
+
+
+async def _keep(gists: Gists, reached: Mapping[Place, int]) -> None:
+    """Keep the gist of each piece of the log once it is closed, for ever; what fails is tried again."""
+    kept: dict[Place, int] = {}
+    while True:
+        for (topic, partition), end in list(reached.items()):
+            first = kept.get((topic, partition), 0)
+            try:
+                await gists.keep(OffsetRange(topic=topic, partition=partition, first=first, end=end))
+                kept[topic, partition] = end - end % SIZE
+            except Problem as problem:
+                log.warning("not kept", topic=topic, partition=partition, cause=problem.detail)
+        await asyncio.sleep(KEEP_EVERY_S)
 
 
 async def _take(

@@ -9,22 +9,20 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from inference.counting.gists import standing
+from inference.counting.seen import hash_of
 from inference.explaining.pieces import SIZE, Piece, Pieces
 from infra.index.reading import Way
 from infra.kafka.columns import client_chosen
-from infra.kafka.fetch import open_client
-from infra.kafka.pick import pick
 from infra.kafka.ranges import checked
 from infra.kafka.records import Decoder
 from infra.kafka.replay import replay
 from infra.settings import Settings
-from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 
@@ -114,20 +112,8 @@ class Counts:
 
     async def _sound(self, part: OffsetRange, pieces: Sequence[Piece]) -> int:
         """How many of these pieces, from the first on, were counted on this log: their last events stand there."""
-        last = [piece.last for piece in pieces]
-        offsets = [one[0] for one in last if one is not None]
-        if any(offset >= part.end for offset in offsets):
-            return 0
-        try:
-            async with open_client(self._settings, [part.topic]) as client:
-                raws = await pick(client, self._settings, part.topic, part.partition, offsets)
-        except Invalid:
-            return 0  # the brokers have no longer all of it
-        ids = {raw.offset: raw.header("ce_id").decode() for raw in raws}
-        for number, one in enumerate(last):
-            if one is not None and ids.get(one[0]) != one[1]:
-                return number
-        return len(pieces)
+        stand = await standing(self._settings, part, [piece.last for piece in pieces])
+        return (*stand, False).index(False)
 
     def _keep(self, part: OffsetRange, fold: "Fold") -> None:
         """Keep what has become whole."""
@@ -171,7 +157,7 @@ class Fold:
     def _add_chosen(self, rows: pl.DataFrame) -> None:
         """Count those whose id comes for the first time from their user."""
         pairs = zip(rows["_id"], rows["user_id"], strict=True)
-        hashes = np.array([_hash(id, user) for id, user in pairs], np.uint64)
+        hashes = np.array([hash_of(id, user) for id, user in pairs], np.uint64)
         old = np.zeros(len(hashes), np.bool_)
         for before in self._before:
             old |= before[np.minimum(np.searchsorted(before, hashes), len(before) - 1)] == hashes
@@ -193,11 +179,6 @@ class Fold:
         """One of the whole pieces."""
         counts, chosen = self._counts.get(number, Counter()), self._chosen.get(number, [])
         return Piece(dict(counts), np.array(chosen, np.uint64), self._last.get(number))
-
-
-def _hash(id: str, user_id: str) -> int:
-    """What tells a chosen id of a user from all others; two of ten million are alike once in 300 000 logs."""
-    return int.from_bytes(blake2b(f"{id}/{user_id}".encode(), digest_size=8).digest(), "little")
 
 
 def _behind(part: OffsetRange, pieces: int) -> OffsetRange:

@@ -12,6 +12,7 @@ from itertools import zip_longest
 import numpy as np
 
 from inference.explaining.counts import Counts
+from inference.explaining.followers import Followers
 from inference.explaining.rebuild import DECISIONS, Known, Log
 from inference.explaining.remake import Artifacts, Case, Remade, remake, unknown_decision
 from inference.explaining.whatif import Hypothesis, WhatIf, suppose
@@ -72,6 +73,7 @@ class Explainer:
         self._decoder = decoder
         self._artifacts = Artifacts(settings)
         self._counts = Counts(settings, decoder)
+        self._followers = Followers(settings, decoder)
 
     async def explain(self, decision_id: str, what_if: WhatIf | None = None, *, indexed: bool = True) -> Explanation:
         """Make a decision again and compare.
@@ -95,7 +97,7 @@ class Explainer:
         return await self._of(self._log(indexed), decision, position, None)
 
     def _log(self, indexed: bool) -> Log:
-        return Log(self._settings, self._decoder, self._counts, indexed=indexed)
+        return Log(self._settings, self._decoder, self._counts, self._followers, indexed=indexed)
 
     async def _of(
         self, log: Log, decision: RecommendationServed, position: Position, what_if: WhatIf | None

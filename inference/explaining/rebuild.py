@@ -9,6 +9,7 @@ from inference.counting.scratch import rows_of, silence
 from inference.counting.table import VIEW as CO_OCCURRENCE
 from inference.datasets.dataset import INTERACTIONS, PROFILES
 from inference.explaining.counts import Counts
+from inference.explaining.followers import Followers
 from inference.inputs import Interaction, Item, Profile, evolve_item, evolve_profile, history, spoken
 from infra.index.reading import Reading, Way
 from infra.kafka.fetch import open_client
@@ -87,15 +88,19 @@ class Log:
 
     Args:
         counts: how often items had been met.
+        followers: what followed items.
 
     Attributes:
         indexed: whether an index may say where to look; without it every part is read whole.
     """
 
-    def __init__(self, settings: Settings, decoder: Decoder, counts: Counts, *, indexed: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, decoder: Decoder, counts: Counts, followers: Followers, *, indexed: bool = True
+    ) -> None:
         self._settings = settings
         self._decoder = decoder
         self._counts = counts
+        self._followers = followers
         self.indexed = indexed
         self._reading = Reading(settings, decoder, indexed=indexed)
 
@@ -143,14 +148,18 @@ class Log:
         return counted.items
 
     async def followers(
-        self, decision: RecommendationServed, items: Collection[str], left_out: Iterable[Interaction] = ()
+        self, decision: RecommendationServed, items: Collection[str], left_out: Iterable[Position] = ()
     ) -> dict[str, Row]:
-        """What followed these items, counted anew, without some interactions of the user."""
+        """What followed these items, without some interactions."""
         profiles, ranges = (up_to(decision.positions, CO_OCCURRENCE, topic) for topic in (PROFILES, INTERACTIONS))
+        gone = {(place.partition, place.offset) for place in left_out}
+        if self.indexed:
+            counted = await self._followers.at([*profiles, *ranges], items, gone)
+            self._reading.ways += counted.ways
+            return counted.rows
         silent = await silence(self._settings, self._decoder, profiles)
-        gone = {str(row.event_id) for row in left_out}
         self._reading.ways += [Way(r.topic, r.partition, r.first, r.end, read=r.end) for r in (*profiles, *ranges)]
-        return await rows_of(self._settings, self._decoder, ranges, items, silent=silent.users, left_out=gone)
+        return await rows_of(self._settings, self._decoder, ranges, items, silent=silent.users, gone=gone)
 
     async def decision_at(self, position: Position, decision_id: str) -> RecommendationServed | None:
         """The record of a decision, when it stands there."""

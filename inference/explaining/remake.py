@@ -169,9 +169,10 @@ async def popular_in_category(case: Case) -> Offered:
 
 
 async def co_occurrence(case: Case) -> Offered:
-    """What follows the items of the history: pairs counted anew, from all users, up to the recorded positions."""
+    """What follows the items of the history: pairs counted from all users, up to the recorded positions."""
     history = case.known.history
-    rows = await case.log.followers(case.decision, recent(history), case.left_out)
+    left_out = [case.known.position(row) for row in case.left_out]
+    rows = await case.log.followers(case.decision, recent(history), left_out)
     return Offered(near(history, rows), why=lambda answered: _followed(history, rows, answered))
 
 

@@ -120,7 +120,8 @@ async def suppose(settings: Settings, case: Case, what_if: WhatIf) -> Hypothesis
         Unavailable: a store does not answer.
     """
     recorded = case.decision
-    left_out = [row for name in what_if.without for row in named(case.known, name)]
+    gone = {row.event_id for name in what_if.without for row in named(case.known, name)}
+    left_out = [row for row in case.known.interactions if row.event_id in gone]
     supposed = [_untold(what_if.without, len(left_out), len(case.known.interactions))] if left_out else []
     if what_if.model is not None:
         chosen = await version(settings, what_if.model, what_if.version)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from inference.counting.gists import Gists
 from inference.counting.worker import counted_so_far
 from infra.kafka.ranges import ranges_now
 from infra.registry.enlist import open_decoder
@@ -92,7 +93,7 @@ async def test_a_new_start_counts_the_same(town: Town) -> None:
 
     await eventually(reached)
     ranges = await ranges_now(town.settings, {"interactions", "profiles"})
-    fold, _ = await counted_so_far(town.settings, await open_decoder(town.settings), ranges)
+    fold, _ = await counted_so_far(Gists(town.settings, await open_decoder(town.settings)), ranges)
     for item in ("i0", "i1", "i5", "i4"):
         row = await town.row("SELECT others, counts FROM co_occurrence WHERE item_id = %s", item)
         assert row is not None

@@ -17,7 +17,7 @@ from uuid6 import uuid7
 import inference.explaining.counts
 import inference.explaining.pieces
 from inference.explaining.counts import Counts, Fold
-from inference.explaining.pieces import Piece
+from inference.explaining.pieces import Piece, Pieces
 from infra.kafka.facts import FactWriter
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
@@ -67,21 +67,24 @@ def test_pieces_add_up_to_the_whole(events: list[tuple[UUID, str, str]], cut: in
     whole.add(table(events[cut:], len(events[:cut])))
     assert +whole.counts == simply(events)
     before = [Piece.parse(whole.piece(number).dump()) for number in range(pieces)]
-    rest = Fold([np.sort(piece.chosen) for piece in before if piece is not None and len(piece.chosen)])
+    rest = Fold([np.sort(piece.chosen) for piece in before if len(piece.chosen)])
     rest.add(table(events[pieces * SIZE :], pieces * SIZE))
     kept: Counter[str] = Counter()
     for piece in before:
-        assert piece is not None
         kept.update(piece.counts)
     assert +(kept + rest.counts) == simply(events)
 
 
-def test_a_damaged_piece_is_no_piece() -> None:
+def test_a_damaged_piece_is_no_piece(tmp_path: Path) -> None:
     """One wrong digit would be believed for ever."""
-    data = Piece({"a": 7}, np.array([1], np.uint64), (3, "id")).dump()
-    assert Piece.parse(data) is not None
-    assert Piece.parse(data.replace(b"7", b"8")) is None
-    assert Piece.parse(data[:-1]) is None
+    pieces = Pieces(Settings(artifacts=tmp_path.as_uri()))
+    pieces.put(0, 0, Piece({"a": 7}, np.array([1], np.uint64), (3, "id")))
+    assert pieces.get(0, 0, 1)[0].counts == {"a": 7}
+    (file,) = tmp_path.glob("counts/*/*/*.json")
+    whole = file.read_bytes()
+    for damaged in (whole.replace(b"7", b"8"), whole[:-1], b""):
+        file.write_bytes(damaged)
+        assert pieces.get(0, 0, 1) == []
 
 
 async def write(settings: Settings, decoder: Decoder, count: int, item: str) -> None:
@@ -119,7 +122,8 @@ async def test_what_was_counted_once_is_not_read_again(settings: Settings) -> No
     files(settings)[2].write_bytes(b"nonsense")
     assert await counted() == (true, 100 - 2 * SIZE)
     foreign = Piece({"i0": 1000}, np.zeros(0, np.uint64), (3 * SIZE + 1, str(uuid7())))
-    files(settings)[3].write_bytes(foreign.dump())
+    place = files(settings)[3]
+    Pieces(settings).put(int(place.parent.name), int(place.stem), foreign)
     assert await counted() == (true, 100 - 3 * SIZE)
     await write(settings, decoder, 10, "j")
     more, read = await counted()
