@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from console.output import grid
 from inference.serving.completeness import Completeness, ServerReport
 
 MOST = 20
@@ -26,9 +26,8 @@ def answers_document(found: Completeness) -> dict[str, Any]:
 
 def show_answers(found: Completeness, screen: Console) -> None:
     """As a table, with what is missing below it."""
-    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
-    for column in ("server and start", "state", "started", "answers", "recorded", "missing", "repeated"):
-        table.add_column(column, justify="left" if column[0] == "s" else "right", no_wrap=True)
+    counts = ("answers", "recorded", "missing", "repeated")
+    table = grid("server and start", "state", "started", *counts, whole=("state",), numbers=counts)
     for one in found.servers:
         started = f"{one.started_at:%Y-%m-%d %H:%M:%S}" if one.started_at else "-"
         given = sum(missing.given for missing in one.missing)

@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from console.bounds import chosen_ranges
 from console.export.pace import Pace
-from console.output import Output, OutputOption, as_json
+from console.output import Output, OutputOption, as_json, grid
 from console.progress import following
 from infra.archive.create import Archived, Archiver, waiting
 from infra.archive.reading import holdings
@@ -138,7 +137,7 @@ def _tell(output: Output, titles: Sequence[str], rows: Sequence[Sequence[str]], 
     if output == "json":
         out.out(as_json(list(said)))
         return
-    table = Table(*titles)
+    table = grid(*titles)
     for row in rows:
         table.add_row(*row)
     out.print(table)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.bounds import chosen_ranges, time_of
-from console.output import Output, OutputOption, as_json
+from console.output import Output, OutputOption, as_json, grid
 from console.progress import following
 from console.spark import Wanted, on_spark, params
 from inference.datasets.again import Comparison, find, verify
@@ -149,7 +149,7 @@ def features(output: OutputOption = "table") -> None:
         ]
         print(as_json(said))
         return
-    table = Table("feature", "version", "columns", "what it says")
+    table = grid("feature", "version", "columns", "what it says", whole=("feature", "columns"))
     for one in found:
         table.add_row(one.name, str(one.version), "\n".join(one.columns), one.about)
     console.print(table)

@@ -6,10 +6,9 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from console.api import Api
-from console.output import OutputOption, as_json
+from console.output import OutputOption, as_json, grid
 from infra.settings import Settings
 from schemas.errors import TimedOut
 
@@ -49,7 +48,7 @@ def list_letters(
     if output == "json":
         typer.echo(as_json(found))
         return
-    table = Table("id", "view", "position", "key", "state", "waiting", "tried", "cause")
+    table = grid("id", "view", "position", "key", "state", "waiting", "tried", "cause", whole=("id",))
     for one in found["dead_letters"]:
         waiting = str(one["waiting"]) if one["state"] == "parked" else ""
         place = one["position"] or ""
@@ -75,7 +74,7 @@ def causes(
     if output == "json":
         typer.echo(as_json(found))
         return
-    table = Table("view", "code", "state", "records", "keys", "last", "cause")
+    table = grid("view", "code", "state", "records", "keys", "last", "cause")
     for one in found:
         counts = (f"{one['records']:,}", f"{one['keys']:,}")
         table.add_row(one["view"], one["code"], one["state"], *counts, one["last_at"][:19], one["cause"])

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from console.api import Api
+from console.output import grid
 from infra.settings import Settings
 from schemas.errors import NotFound, Problem, TimedOut
 
@@ -153,7 +154,7 @@ async def _model(api: Api, name: str, then: dict[str, str]) -> Json:
 
 def _versions(model: Json) -> Table:
     live = (model["live"] or {}).get("version")
-    table = Table("", "version", "algorithm", *SHOWN_METRICS, "artifact", "registered", title=model["model"])
+    table = grid("", "version", "algorithm", *SHOWN_METRICS, "artifact", "registered", title=model["model"])
     table.caption = _caption(model)
     for one in model["versions"]:
         mark = "[green]live[/]" if one["version"] == live else "retired" if one["retired"] else ""
@@ -187,7 +188,7 @@ def _answer(decision: Json) -> Table:
     why = f" ({decision['fallback_reason']})" if decision["fallback_reason"] else ""
     version = f" version {decision['version']}" if decision["version"] else ""
     made = f"{decision['source']}{why}, {decision['model']}{version}, {decision['latency_ms']:.1f} ms"
-    table = Table("", "item", "title", "score", title=f"for {decision['user_id']}: {made}", title_justify="left")
+    table = grid("", "item", "title", "score", title=f"for {decision['user_id']}: {made}")
     for rank, item in enumerate(decision["items"], start=1):
         table.add_row(str(rank), item["item_id"], item["title"] or "", f"{item['score']:.4f}")
     return table

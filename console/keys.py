@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from console.api import Answer, Api
+from console.output import grid
 from infra.access.key import new_key
 from infra.personal.master import new_master
 from infra.settings import Settings
@@ -40,7 +40,7 @@ def create(
 @app.command(name="list")
 def listed() -> None:
     """Every key: what it may do, when it was last used, and whether it still opens."""
-    table = Table("key", "name", "roles", "made", "last used", "state")
+    table = grid("key", "name", "roles", "made", "last used", "state", whole=("key",))
     for key in asyncio.run(_keys()):
         dates = (_day(key["created_at"]), _day(key["last_used_at"]))
         table.add_row(key["key_id"], key["name"], " ".join(key["roles"]), *dates, _state(key))

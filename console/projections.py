@@ -6,10 +6,9 @@ from typing import Annotated
 import psycopg
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from console import rebuilds
-from console.output import Output, OutputOption, as_json
+from console.output import Output, OutputOption, as_json, grid
 from console.rebuilds import followed, named, say
 from infra.kafka.consumer import open_consumer
 from infra.log import configure_logging
@@ -40,7 +39,9 @@ def list_all(output: OutputOption = "table") -> None:
     if output == "json":
         typer.echo(as_json([one.document() for one in found]))
         return
-    table = Table("name", "version", "store", "lag", "seconds", "parked", "state")
+    table = grid(
+        *("name", "version", "store", "lag", "seconds", "parked", "state"), whole=("name",), numbers=("lag", "seconds")
+    )
     causes: dict[str, list[str]] = {}
     for one in found:
         table.add_row(*_row(one))

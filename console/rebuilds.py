@@ -12,9 +12,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
-from rich.table import Table
 
-from console.output import Output, OutputOption, as_json
+from console.output import Output, OutputOption, as_json, grid
 from infra.postgres import connect
 from infra.settings import Settings, child_environment
 from projections import rebuild as bluegreen
@@ -71,7 +70,7 @@ def rebuilds(
     if output == "json":
         typer.echo(as_json([attempt.document() for attempt in found]))
         return
-    table = Table("id", "read model", "state", "folded", "records/s", "left", "compared", "kept or filled", "by")
+    table = grid("id", "read model", "state", "folded", "records/s", "left", "compared", "kept or filled", "by")
     for one in found:
         table.add_row(*_row(one))
     console.print(table)

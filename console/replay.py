@@ -9,12 +9,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from console.bounds import chosen_ranges
 from console.export.asked import Asked, Format, full_names
 from console.export.run import STDOUT, Done, Replay
-from console.output import Output, OutputOption, as_json
+from console.output import Output, OutputOption, as_json, grid
 from console.progress import following
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -81,7 +80,7 @@ def _tell(to: Console, done: Done, elapsed_s: float, out: Path, output: Output) 
         to.out(as_json(_said(done, elapsed_s, out)), highlight=False)
         return
     outcome, read = done.outcome, done.total - done.before
-    table = Table("type", "events")
+    table = grid("type", "events", numbers=("events",))
     for name, count in sorted(outcome.types.items()):
         table.add_row(name, f"{count:,}")
     to.print(table)

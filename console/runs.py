@@ -7,17 +7,15 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from console.api import Api
-from console.output import OutputOption, as_json
+from console.output import OutputOption, as_json, grid
 from infra.settings import Settings
 from schemas.errors import NotFound, Problem, TimedOut
 
 POLL_S = 0.2
-RUN_ID_WIDTH = 36
 COLOURS = {"completed": "green", "failed": "red", "cancelled": "yellow"}
 ENDED = tuple(COLOURS)
 STATUSES = ("requested", "queued", "started", *ENDED)
@@ -225,11 +223,7 @@ def _tell(answer: Json, text: str, output: str) -> None:
 
 def _list_table(runs: Sequence[Json]) -> Table:
     """One row for each run; its id is whole at any width, because it is what the other commands take."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("run", no_wrap=True, min_width=RUN_ID_WIDTH)
-    table.add_column("rows", no_wrap=True, justify="right")
-    for name in ("state", "model", "asked for"):
-        table.add_column(name, overflow="fold")
+    table = grid("run", "rows", "state", "model", "asked for", whole=("run", "rows"), numbers=("rows",))
     for run in runs:
         rows = "-" if run["dataset_rows"] is None else f"{run['dataset_rows']:,}"
         asked_at = str(run["requested_at"])[5:16].replace("T", " ")
@@ -282,7 +276,8 @@ def _used(used: Json | None) -> str:
 
 
 def _ranges(ranges: Sequence[Json]) -> Table:
-    table = Table("topic", "partition", "first", "end", "offsets", title="what it reads", title_justify="left")
+    columns = ("topic", "partition", "first", "end", "offsets")
+    table = grid(*columns, title="what it reads", numbers=columns[1:])
     for one in ranges:
         numbers = (one["partition"], one["first"], one["end"], one["end"] - one["first"])
         table.add_row(one["topic"], *(f"{number:,}" for number in numbers))
@@ -290,7 +285,7 @@ def _ranges(ranges: Sequence[Json]) -> Table:
 
 
 def _steps(steps: Sequence[Json]) -> Table:
-    table = Table("at", "attempt", "step", "by", "what", "position", title="what happened", title_justify="left")
+    table = grid("at", "attempt", "step", "by", "what", "position", title="what happened", whole=("at", "position"))
     for step in steps:
         attempt = "-" if step["attempt"] is None else str(step["attempt"])
         table.add_row(step["at"][11:23], attempt, step["name"], step["actor"], _what(step["details"]), step["position"])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from console.output import grid
 from inference.datasets.again import check
 from inference.datasets.manifest import Manifest
 from inference.training.evaluation import Evaluation
@@ -79,7 +80,7 @@ class Outcome:
     def table(self) -> Table:
         """The models beside each other."""
         places = next(iter(self.metrics.values())).k
-        table = Table("model", f"recall@{places}", f"ndcg@{places}", f"hit rate@{places}", "coverage", "novelty")
+        table = grid("model", f"recall@{places}", f"ndcg@{places}", f"hit rate@{places}", "coverage", "novelty")
         for name, one in self.metrics.items():
             found = one.overall
             measures = (found.recall, found.ndcg, found.hit_rate, found.coverage, found.novelty)

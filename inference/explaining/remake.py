@@ -271,7 +271,7 @@ def barred(item: Item, profile: Profile) -> str:
 def unknown_decision(decision_id: str, *, by_read_model: bool) -> NotFound:
     """What to tell of a decision that the log does not have, or of which its read model has not heard."""
     said, more = (
-        (", as far as its read model tells", ", or look in the whole log with --scan") if by_read_model else ("", "")
+        (", as far as its read model tells", ", or look in the whole log (scan)") if by_read_model else ("", "")
     )
     return NotFound(
         f"the log has no decision '{decision_id}'{said}: find it with GET /decisions/search{more}",
