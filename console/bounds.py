@@ -93,9 +93,7 @@ def time_of(text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as fault:
-        raise Invalid(
-            f"'{text}' is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", code="bad_time"
-        ) from fault
+        raise Invalid(f"'{text}' is no time: write 2026-01-31 or 2026-01-31T12:00:00Z", code="bad_time") from fault
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
