@@ -3,6 +3,7 @@
 from typing import Any
 
 from inference.report.answers import Breach
+from inference.report.approved import faults
 from inference.report.gather import Material
 from inference.report.rollouts import during
 from inference.report.sequences import Numbered
@@ -32,6 +33,7 @@ def checks(material: Material, models: list[str], numbered: list[Numbered]) -> l
         ),
         _erasures(material),
         _artifacts(material, models),
+        _approvals(material, models),
     ]
 
 
@@ -91,6 +93,21 @@ def _artifacts(material: Material, models: list[str]) -> Json:
         return _check("artifacts_registered", False, text, wrong)
     text = "Every version that served, and every answer of one, names the artifact that was registered"
     return _check("artifacts_registered", True, text, places(scope.up_to("models")))
+
+
+def _approvals(material: Material, models: list[str]) -> Json:
+    """Whether what went live was approved as the policy of its model asks; counted again, whatever the events say."""
+    went_live = [one for one in material.rollouts.promoted(material.scope.since) if one.model in models]
+    wrong = [one for one in went_live if faults(one)]
+    if wrong:
+        text = f"{count(len(wrong), 'version')} of {len(went_live)} went live against the approval policy of its model"
+        return _check("approvals_as_policy", False, text, [place for one in wrong for place in one.places("promoted")])
+    asked = [one for one in went_live if one.wanted]
+    text = (
+        f"Every version that went live had the approvals that the policy of its model asks for "
+        f"({len(asked)} approved, {len(went_live) - len(asked)} that needed no approval)"
+    )
+    return _check("approvals_as_policy", True, text, places(material.scope.up_to("deployments")))
 
 
 def _is_registered(material: Material, model: Any, version: Any, artifact: Any) -> bool:

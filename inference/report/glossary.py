@@ -8,6 +8,11 @@ GLOSSARY = (
         "Deployment",
         "The way of a version into production: checked, loaded beside the old one, promoted, or taken back.",
     ),
+    (
+        "Approval, policy",
+        "A policy says how many people have to look at a loaded version before it serves. Each approval is of one "
+        "file and of what was found of it, by their hashes.",
+    ),
     ("Fallback", "An answer made by something simpler than the model, because the model could not or may not answer."),
     ("Training run", "One computation of a version from an exactly named part of the log."),
     ("Dataset", "What a run took from the log, after leaving out people who refuse or were erased, and repeats."),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from inference.report.approved import faults
 from inference.report.gather import Material
 from inference.report.sequences import Numbered
 from inference.report.wording import count, listed, percent, places, when
@@ -15,6 +16,7 @@ def incidents(material: Material, stories: list[Json], numbered: list[Numbered])
     models = {story["model"] for story in stories}
     found = [
         *_deployments(material, models),
+        *_unapproved(material, models),
         *_runs(material, models),
         *(_burst(story["model"], burst, material) for story in stories for burst in story["bursts"]),
         *_letters(material),
@@ -34,6 +36,16 @@ def _deployments(material: Material, models: set[str]) -> Iterator[Json]:
             text = f"The deployment of version {one.version} of {one.model} was {done}{why}"
             places_of = [step.position for step in steps]
             yield _incident(steps[-1].name, steps[0].at.isoformat(), one.model, text, places_of)
+
+
+def _unapproved(material: Material, models: set[str]) -> Iterator[Json]:
+    """What the command side does not let happen; found all the same when something went around it."""
+    for one in material.rollouts.promoted(material.scope.since):
+        step = one.step("promoted")
+        if one.model in models and step is not None and (found := faults(one)):
+            text = f"Version {one.version} of {one.model} went live without the approval its policy asks for"
+            evidence = [step.position, *(given.position for given in one.approvals)]
+            yield _incident("unapproved", step.at.isoformat(), one.model, f"{text}: {listed(found)}", evidence)
 
 
 def _runs(material: Material, models: set[str]) -> Iterator[Json]:

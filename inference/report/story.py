@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from inference.report.approved import approval_fields, policy_fields
 from inference.report.drift import shift
 from inference.report.figures import Figures, shift_fields
 from inference.report.gather import Material
@@ -26,6 +27,7 @@ def story(material: Material, model: str) -> Json:
         "model": model,
         "serving": [serving_fields(material, one) for one in servings],
         "deployments": [deployment_fields(one) for one in deployments],
+        "policies": [policy_fields(one) for one in material.rollouts.policies.get(model, ())],
         "versions": [version_fields(material, model, number) for number in sorted(shown)],
         "runs": [run_fields(run) for run in material.registry.runs.values() if _ran(run, model, material)],
         "answers": answers_fields(figures, material),
@@ -84,6 +86,7 @@ def deployment_fields(one: Deployment) -> Json:
         "artifact_sha256": one.artifact_sha256,
         "requested_by": one.requested_by,
         "state": one.state,
+        "approval": approval_fields(one),
         "steps": [
             {
                 "step": step.name,

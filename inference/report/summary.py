@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from inference.report.approved import outcome
 from inference.report.gather import Material
 from inference.report.wording import count, duration, listed, percent, places, when
 
@@ -14,6 +15,7 @@ def summary(material: Material, stories: list[Json], checks: list[Json], inciden
     return [
         _answers(material, stories),
         *(_model(material, story) for story in stories),
+        *_approvals(material, stories),
         *_shifts(stories, material),
         _people(material),
         _incidents(incidents),
@@ -47,6 +49,25 @@ def _model(material: Material, story: Json) -> Json:
     text = f"Version {last['version']}{kind} of {model} {time}, asked for by {last['requested_by']}"
     others = [f"version {one['version']}" for one in serving[:-1]]
     return _sentence("plain", text + (f"; before it {listed(others)}." if others else "."), evidence)
+
+
+def _approvals(material: Material, stories: list[Json]) -> Iterator[Json]:
+    """Of what went live in the period: what people approved, and what nobody was asked about."""
+    models = {story["model"] for story in stories}
+    went_live = [one for one in material.rollouts.promoted(material.scope.since) if one.model in models]
+    if not went_live:
+        return
+    approved = sum(outcome(one) == "approved" for one in went_live)
+    against = sum(outcome(one) == "unapproved" for one in went_live)
+    free = len(went_live) - approved - against
+    parts = [
+        *([f"{approved} with the approvals that policy asks for"] if approved else []),
+        *([f"{free} without anybody's approval, as no policy asked for it"] if free else []),
+        *([f"{against} AGAINST the policy of its model"] if against else []),
+    ]
+    text = f"{count(len(went_live), 'version')} went live: {listed(parts)}."
+    evidence = [place for one in went_live for place in one.places("promoted")]
+    yield _sentence("attention" if against else "plain", text, evidence)
 
 
 def _shifts(stories: list[Json], material: Material) -> Iterator[Json]:
@@ -95,6 +116,7 @@ def _incidents(incidents: list[Json]) -> Json:
 KINDS = {
     "rolled_back": "a deployment taken back",
     "aborted": "a deployment given up",
+    "unapproved": "a version that went live without the approvals wanted",
     "training_failed": "a failed training run",
     "fallback_burst": "a burst of fallbacks",
     "dead_letters": "records that could not be taken",
