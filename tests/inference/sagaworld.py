@@ -13,7 +13,15 @@ from inference.deployment.placement import Job, Placement, evolve
 from inference.saga import Progress, due, hear
 from inference.sagas.deployment import SAGA
 from schemas.contracts import contracts
-from schemas.deployments import ReportLoading, ReportUnloading, ReportValidation, RequestDeployment
+from schemas.deployments import (
+    ApproveDeployment,
+    DeclineDeployment,
+    ReportLoading,
+    ReportUnloading,
+    ReportValidation,
+    RequestDeployment,
+    SetApprovalPolicy,
+)
 from schemas.envelope import Meta, Recorded
 from schemas.errors import NotFound, Rejected
 from schemas.identity import derived_id
@@ -23,6 +31,7 @@ from schemas.position import Position
 MODEL = "films"
 IDS = UUID(int=0)
 START = datetime(2026, 1, 1, tzinfo=UTC)
+DAYS_S = 604_800
 HASHES = {version: f"{version:064x}" for version in range(1, 10)}
 
 
@@ -47,7 +56,7 @@ class World:
 
     now: datetime = START
     log: list[Recorded] = field(default_factory=list)
-    waiting: list[tuple[UUID, Any]] = field(default_factory=list)
+    waiting: list[tuple[UUID, Any, str]] = field(default_factory=list)
     answered: set[UUID] = field(default_factory=set)
     progress: Progress[Any] = field(default_factory=Progress)
     heard: int = 0
@@ -62,16 +71,36 @@ class World:
             RequestDeployment(model=MODEL, deployment_id=id, version=version, artifact_sha256=HASHES[version]),
         )
 
-    def send(self, id: UUID, command: Any) -> None:
+    def send(self, id: UUID, command: Any, actor: str = "anonymous") -> None:
         """A command gets into the log of commands."""
-        self.waiting.append((id, command))
+        self.waiting.append((id, command, actor))
+
+    def want(self, approvals: int, timeout_s: int = DAYS_S) -> None:
+        """Somebody sets the policy."""
+        command = SetApprovalPolicy(model=MODEL, approvals=approvals, timeout_s=timeout_s)
+        self.send(UUID(int=uuid7().int), command, "root")
+
+    def approve(self, who: str) -> None:
+        """Somebody approves what waits, if anything does."""
+        if self.state.running is None:
+            return
+        one = self.state.known[self.state.running]
+        seen = {"artifact_sha256": one.artifact_sha256, "evidence_sha256": one.evidence_sha256}
+        said: Any = {"model": MODEL, "deployment_id": self.state.running, **seen}
+        self.send(UUID(int=uuid7().int), ApproveDeployment(**said), who)
+
+    def decline(self, who: str) -> None:
+        """Somebody says no to what is under way."""
+        if self.state.running is not None:
+            no = DeclineDeployment(model=MODEL, deployment_id=self.state.running, reason="no")
+            self.send(UUID(int=uuid7().int), no, who)
 
     def decide(self, index: int = 0) -> None:
         """The processor takes one of the waiting commands."""
         if not self.waiting:
             return
-        id, command = self.waiting.pop(index % len(self.waiting))
-        for event in self._answer(id, command):
+        id, command, actor = self.waiting.pop(index % len(self.waiting))
+        for event in self._answer(id, command, actor):
             self.log.append(recorded(event, len(self.log), at=self.now, caused_by=id))
         self.answered.add(id)
 
@@ -136,14 +165,14 @@ class World:
         """Names of the events, without answers."""
         return [type(e.event).__name__ for e in self.log if not contracts()[e.event.AVRO].is_outcome]
 
-    def _answer(self, id: UUID, command: Any) -> Sequence[Any]:
+    def _answer(self, id: UUID, command: Any, actor: str) -> Sequence[Any]:
         named = {"command_id": str(id), "command_type": command.AVRO}
         if id in self.answered:
             return [
                 CommandRepeated(**named, same_body=True, first_offset=0, version=0, code=None, detail=None, status=200)
             ]
         try:
-            events = deployment.decide(self.state, command, meta(command))
+            events = deployment.decide(self.state, command, meta(command).on_behalf(actor))
         except (Rejected, NotFound) as problem:
             return [CommandRejected(**named, code=problem.code, detail=problem.detail, status=problem.status)]
         return events or [CommandAccepted(**named)]

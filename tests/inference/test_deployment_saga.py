@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.deployment.placement import wanted
 from inference.sagas.deployment import Timeouts
 
-from .sagaworld import World
+from .sagaworld import DAYS_S, World
 
 LONG_S = 10 * max(Timeouts().validation, Timeouts().loading, Timeouts().promotion)
 
@@ -95,7 +96,79 @@ def test_a_version_still_wanted_is_not_withdrawn() -> None:
     assert [version.name for version in wanted(world.placement)] == ["films-v1"]
 
 
+def waiting_world(approvals: int = 2) -> World:
+    """A first version that is loaded and waits for people."""
+    world = World()
+    world.want(approvals)
+    world.decide()
+    world.request(1)
+    world.settle()
+    assert world.steps[-1] == "ApprovalRequested"
+    return world
+
+
+def test_a_version_waits_loaded_until_enough_people_let_it_serve() -> None:
+    """The policy asks for two: one is not enough, however often and long; the second lets it serve."""
+    world = waiting_world()
+    world.approve("ben")
+    world.approve("ben")
+    world.pass_time(LONG_S)
+    world.settle()
+    assert world.steps[-1] == "DeploymentApproved"
+    assert [version.name for version in wanted(world.placement)] == ["films-v1"]
+    world.approve("eve")
+    world.settle()
+    assert world.steps[-3:] == ["DeploymentApproved", "DeploymentPromoted", "DeploymentCompleted"]
+    world.pass_time(2 * DAYS_S)
+    world.settle()
+    assert (world.state.live, world.progress.pending) == (1, {})
+
+
+@pytest.mark.parametrize("approvals_before", [0, 1])
+def test_a_saga_that_was_restarted_goes_on_waiting(approvals_before: int) -> None:
+    """The promise to give up after days is in the log: killed while it waits, it still holds, and so do approvals."""
+    world = waiting_world()
+    if approvals_before:
+        world.approve("ben")
+        world.settle()
+    world.commit()
+    world.listen(again=True)  # as after kill -9, with all of it dealt with before
+    world.pass_time(DAYS_S - 1)
+    world.settle()
+    assert world.state.running is not None
+    world.pass_time(1)
+    world.settle()
+    assert world.steps[-2:] == ["DeploymentAborted", "DeploymentRolledBack"]
+    assert next(iter(world.state.known.values())).reason.startswith("fewer than the 2 people wanted approved")
+    assert (world.loaded, world.progress.pending) == (set(), {})
+
+
+def test_a_saga_killed_at_the_last_approval_promotes_all_the_same() -> None:
+    """The last approval is on record and nothing has been said to it: the next saga says it."""
+    world = waiting_world(1)
+    world.commit()
+    world.approve("ben")
+    world.decide()
+    world.listen()
+    world.listen(again=True)
+    world.settle()
+    assert world.steps[-1] == "DeploymentCompleted"
+
+
+def test_a_refusal_takes_the_version_back() -> None:
+    """With the compensation of every other failed step."""
+    world = waiting_world()
+    world.approve("ben")
+    world.decline("eve")
+    world.settle()
+    assert world.steps[-3:] == ["DeploymentDeclined", "DeploymentAborted", "DeploymentRolledBack"]
+    assert (world.loaded, world.state.live) == (set(), None)
+
+
 MOVES: dict[str, Any] = {
+    "want": st.integers(0, 2),
+    "approve": st.sampled_from(["ben", "eve", "anonymous"]),
+    "decline": st.sampled_from(["ben", "eve"]),
     "request": st.integers(1, 3),
     "decide": st.integers(0, 3),
     "listen": st.booleans(),
@@ -105,7 +178,7 @@ MOVES: dict[str, Any] = {
     "time": st.sampled_from([1.0, 70.0, 400.0]),
     "double": st.integers(0, 5),
 }
-LIKELY = ["decide"] * 5 + ["work"] * 4 + ["listen", "speak"] * 3 + ["request"] * 2
+LIKELY = ["approve"] * 2 + ["decide"] * 5 + ["work"] * 4 + ["listen", "speak"] * 3 + ["request"] * 2
 moves = st.lists(
     st.sampled_from([*sorted(MOVES), *LIKELY]).flatmap(lambda name: st.tuples(st.just(name), MOVES[name])),
     min_size=10,
@@ -115,6 +188,12 @@ moves = st.lists(
 
 def move(world: World, name: str, value: Any) -> None:
     match name:
+        case "want":
+            world.want(value)
+        case "approve":
+            world.approve(value)
+        case "decline":
+            world.decline(value)
         case "request":
             world.request(value)
         case "decide":
@@ -143,7 +222,7 @@ def test_any_order_ends_promoted_or_compensated(steps: list[tuple[str, Any]]) ->
         move(world, name, value)
     world.listen(again=True)  # as after kill -9
     world.settle()
-    world.pass_time(LONG_S)
+    world.pass_time(DAYS_S + LONG_S)
     world.settle()
     state = world.state
     assert state.running is None
