@@ -42,7 +42,15 @@ BATCH_BYTES = 256 * 1024
 """Largest record batch: that of our own services."""
 
 AT_ONCE = 100_000
-SEEN_IN = {"user_history": TOPIC, "popularity": TOPIC, "catalogue": "catalog", "user_profile": "profiles"}
+SEEN_IN = (
+    ("user_history", TOPIC),
+    ("popularity", TOPIC),
+    ("catalogue", "catalog"),
+    ("user_profile", "profiles"),
+    ("co_occurrence", TOPIC),
+    ("co_occurrence", "profiles"),
+)
+SOURCES = ("model", "popular", "co_occurrence")
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ def _produce(producer: Producer, topic: str, decoder: Decoder, events: Sequence[
 
 
 async def decided(settings: Settings, decoder: Decoder) -> list[Decided]:
-    """Put decisions on record as serving would have made them at the end of the log: by a model, and what is popular.
+    """Put decisions on record as serving would have made them at the end of the log, so many of each source.
 
     Raises:
         Problem: one that was recorded is not made again.
@@ -108,7 +116,7 @@ async def decided(settings: Settings, decoder: Decoder) -> list[Decided]:
     found: list[Decided] = []
     async with FactWriter(settings, decoder.codec) as writer:
         for number in range(PEOPLE):
-            for source in ("model", "popular"):
+            for source in SOURCES:
                 draft = _draft(person(number), source, artifact, ends)
                 told = await explainer.again(draft, Position("decisions", 0, 0))
                 remade = told.remade
@@ -159,7 +167,7 @@ def _draft(user_id: str, source: str, artifact: str, ends: Sequence[OffsetRange]
 
 def _seen(user_id: str, ends: Sequence[OffsetRange]) -> Iterator[AsOf]:
     counts: Mapping[str, int] = {part.topic: sum(other.topic == part.topic for other in ends) for part in ends}
-    for view, topic in SEEN_IN.items():
+    for view, topic in SEEN_IN:
         own = view.startswith("user_")
         for part in ends:
             if part.topic == topic and (not own or part.partition == partition_of(user_id, counts[topic])):

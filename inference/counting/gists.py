@@ -63,11 +63,16 @@ class Gists:
         """
         return [await self._part(part, kept) for part in await checked(self._settings, ranges)]
 
-    async def keep(self, part: OffsetRange) -> None:
-        """See that the whole pieces of a part are kept; those that lie there are not looked at. Raises as `of`."""
-        for piece in _pieces(part):
-            if _whole(piece) and not await asyncio.to_thread(self._kept.has, *_place(piece)):
+    async def keep(self, part: OffsetRange) -> int:
+        """See that the closed pieces of a part are kept; those that lie there are not looked at. Raises as `of`.
+
+        Returns:
+            where the first piece begins that is not closed yet.
+        """
+        for piece in filter(_whole, _pieces(part)):
+            if not await asyncio.to_thread(self._kept.has, *_place(piece)):
                 await self._read([piece], kept=True)
+        return part.end - part.end % SIZE
 
     async def _part(self, part: OffsetRange, kept: bool) -> Told:
         found = await self._believed(part) if kept else {}

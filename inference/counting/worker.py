@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import Counter, Gauge
 
 from inference.counting.fold import CoOccurrence, Met
-from inference.counting.gists import SIZE, Gists, Told
+from inference.counting.gists import Gists, Told
 from inference.counting.names import Names
 from inference.counting.table import Place, Table
 from inference.counting.words import Words
@@ -89,8 +89,13 @@ async def _own(settings: Settings, health: Health) -> None:
             await asyncio.wait({keeping})
 
 
-async def counted_so_far(gists: Gists, ranges: Sequence[OffsetRange]) -> tuple[CoOccurrence, dict[Place, int]]:
+async def counted_so_far(
+    gists: Gists, ranges: Sequence[OffsetRange], *, kept: bool = True
+) -> tuple[CoOccurrence, dict[Place, int]]:
     """The counts of exactly these ranges, and where they end.
+
+    Args:
+        kept: as `Gists.of`.
 
     Raises:
         Invalid: a range is not within the log.
@@ -99,10 +104,10 @@ async def counted_so_far(gists: Gists, ranges: Sequence[OffsetRange]) -> tuple[C
     """
     fold = CoOccurrence()
     for part in (r for r in ranges if r.topic == PROFILES):
-        (told,) = await gists.of([part])
+        (told,) = await gists.of([part], kept=kept)
         _hear(fold, told)
     for part in (r for r in ranges if r.topic == INTERACTIONS):
-        (told,) = await gists.of([part])
+        (told,) = await gists.of([part], kept=kept)
         await asyncio.to_thread(fold.meet_all, told.gists)
         log.info("counted", partition=part.partition, interactions=part.end, read=told.read)
     return fold, {(r.topic, r.partition): r.end for r in ranges}
@@ -148,8 +153,8 @@ async def _keep(gists: Gists, reached: Mapping[Place, int]) -> None:
         for (topic, partition), end in list(reached.items()):
             first = kept.get((topic, partition), 0)
             try:
-                await gists.keep(OffsetRange(topic=topic, partition=partition, first=first, end=end))
-                kept[topic, partition] = end - end % SIZE
+                part = OffsetRange(topic=topic, partition=partition, first=first, end=end)
+                kept[topic, partition] = await gists.keep(part)
             except Problem as problem:
                 log.warning("not kept", topic=topic, partition=partition, cause=problem.detail)
         await asyncio.sleep(KEEP_EVERY_S)

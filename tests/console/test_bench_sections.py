@@ -60,7 +60,7 @@ async def test_explanations_are_measured_on_decisions_that_are_identical(setting
     work = bench(settings)
     work.sizes = replace(work.sizes, runs=1, rebuild=9_000)
     figures = await explain.run(work)
-    assert {figure.name.split(" ")[0] for figure in figures} == {"model", "popular"}
+    assert {figure.name.split(" ")[0] for figure in figures} == {"model", "popular", "co_occurrence", "counter"}
     assert all(figure.reached.median > 0 for figure in figures)
 
 

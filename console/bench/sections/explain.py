@@ -1,4 +1,4 @@
-"""Explaining decisions about people who met much, in a long log: warm, by the index of keys."""
+"""Explaining decisions about people who met much, in a long log: warm, by the index of keys and by what is kept."""
 
 import asyncio
 import time
@@ -14,6 +14,8 @@ from console.bench.audited import Decided
 from console.bench.bench import Bench, Section
 from console.bench.figure import OURS, Figure, Sample, at_most, runs_of
 from console.bench.stats import percentile
+from inference.counting.gists import Gists
+from inference.counting.worker import counted_so_far
 from inference.explaining.explain import Explainer
 from infra.health import Health
 from infra.kafka.ranges import ranges_now
@@ -28,6 +30,10 @@ VIEWS = (event_index.VIEW, decisions.VIEW)
 TOPICS = ("interactions", "catalog", "profiles")
 TIMES = 5
 """Explanations of each decision in a run."""
+
+COUNTED = ("interactions", "profiles")
+STARTS = ("from the log", "from what is kept", "from the log, CPU", "from what is kept, CPU")
+"""How the counter of the live co-occurrence may start."""
 
 LOOK_EVERY_S = 0.5
 REACHED = """
@@ -49,6 +55,7 @@ async def run(bench: Bench) -> list[Figure]:
         bench.say(f"  indexed in {indexed_s:.1f} s; decisions are made")
         made = await audited.decided(settings, decoder)
         samples = await bench.alternate(NAME, {OURS: partial(measured, settings, decoder, made)})
+        starts = await bench.alternate("counter", {OURS: partial(started, settings, decoder)})
     finally:
         projector.cancel()
         with suppress(asyncio.CancelledError):
@@ -67,8 +74,11 @@ async def run(bench: Bench) -> list[Figure]:
             asked=at_most(1000) if key == "median" else None,
             note=note if (source, key) == ("model", "median") else "",
         )
-        for source in ("model", "popular")
+        for source in audited.SOURCES
         for key in ("median", "p99", "CPU")
+    ] + [
+        Figure(section=NAME, name=f"counter {name}", unit="s", better="lower", runs=runs_of(starts, OURS, name))
+        for name in STARTS
     ]
 
 
@@ -79,11 +89,11 @@ async def measured(settings: Settings, decoder: Decoder, made: Sequence[Decided]
         AssertionError: one is not identical.
     """
     explainer = Explainer(settings, decoder)
-    for source in ("model", "popular"):
+    for source in audited.SOURCES:
         first = next(one for one in made if one.source == source)
         await explainer.explain(first.decision_id)
     sample: dict[str, float] = {}
-    for source in ("model", "popular"):
+    for source in audited.SOURCES:
         mine = [one for one in made if one.source == source]
         waits, cpu = [], time.process_time()
         for one in mine * TIMES:
@@ -93,6 +103,16 @@ async def measured(settings: Settings, decoder: Decoder, made: Sequence[Decided]
             assert told.identical, told.differences
         sample |= {f"{source} median": percentile(waits, 0.5), f"{source} p99": percentile(waits, 0.99)}
         sample[f"{source} CPU"] = (time.process_time() - cpu) * 1000 / len(waits)
+    return sample
+
+
+async def started(settings: Settings, decoder: Decoder) -> Sample:
+    """Count the live co-occurrence from the log's beginning, as its role does at a start; wall and CPU time."""
+    sample: dict[str, float] = {}
+    for kept, name in enumerate(STARTS[:2]):
+        began, cpu = time.perf_counter(), time.process_time()
+        await counted_so_far(Gists(settings, decoder), await ranges_now(settings, COUNTED), kept=bool(kept))
+        sample |= {name: time.perf_counter() - began, f"{name}, CPU": time.process_time() - cpu}
     return sample
 
 
