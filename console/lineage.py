@@ -8,12 +8,11 @@ from urllib.parse import quote
 import orjson
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.tree import Tree
 
 from console.api import Api
 from console.bounds import range_of
-from console.output import OutputOption, as_json
+from console.output import OutputOption, as_json, grid
 from console.train import find_run
 from inference.lineage.events import events_of
 from infra.settings import Settings
@@ -117,17 +116,29 @@ def _replay(ranges: Sequence[Json]) -> str:
 
 def _print_seen(found: Json) -> None:
     about = ", ".join(f"{name} {value}" for name, value in found["about"].items())
-    title = f"{about}: {found['interactions']:,} interactions where versions have read"
-    table = Table("model", "version", "saw", "rows", "left out", "from", "to", "run", title=title, title_justify="left")
+    title = f"{about}: {found['interactions']:,} {_kind(found['about'])} where versions have read"
+    table = grid("version", "saw", "rows", "left out", "from, to", "run", title=title, whole=("from, to", "run"))
     for one in found["versions"]:
         left = ", ".join(f"{count} {why}" for why, count in one["left_out"].items())
         saw = ("[green]yes[/]" if one["saw"] else "no") + ("" if one["exact"] else " [yellow]?[/]")
-        places = (one["first"] or "-", one["last"] or "-")
-        serves = " [green]serves[/]" if one["live"] else ""
-        table.add_row(
-            one["model"], f"{one['version']}{serves}", saw, f"{one['rows']:,}", left or "-", *places, one["run_id"]
-        )
+        version = f"{one['model']}@{one['version']}{' [green]serves[/]' if one['live'] else ''}"
+        places = "\n".join(filter(None, (one["first"], one["last"]))) or "-"
+        table.add_row(version, saw, f"{one['rows']:,}", left or "-", places, one["run_id"])
     console.print(table)
+    console.print(f"[dim]{_way(found['read'])}[/]")
     for one in found["versions"]:
         if not one["exact"]:
             console.print(f"[yellow]?[/] {one['model']} version {one['version']}: {one['doubt']}")
+
+
+def _kind(about: Json) -> str:
+    part = about.get("range")
+    return "interactions" if part is None or part["topic"] == "interactions" else f"events of {part['topic']}"
+
+
+def _way(read: Json) -> str:
+    """How the log was read for an answer."""
+    parts = f"read {read['scanned']:,} offsets, picked {read['picked']:,} records"
+    indexed = f"; an index left out {read['indexed']:,} offsets" if read["indexed"] else ""
+    why = f"; no index for all of it: {', '.join(read['why'])}" if read["why"] else ""
+    return parts + indexed + why

@@ -23,7 +23,7 @@ class SeenBy(BaseModel):
     retired: bool
     registered_at: datetime | None
     live: bool = Field(description="whether it serves now")
-    saw: bool = Field(description="whether any of the interactions is in its dataset")
+    saw: bool = Field(description="whether any is in its dataset; of profiles and catalog: was read for it")
     rows: int = Field(description="how many are")
     users: int = Field(description="how many people they are of")
     items: int = Field(description="how many items they are with")
@@ -36,11 +36,24 @@ class SeenBy(BaseModel):
     doubt: str | None = Field(description="why the answer may not be exact")
 
 
+class FoundBy(BaseModel):
+    """How the events were found: an index says where to look, and the log is read where it says nothing."""
+
+    scanned: int = Field(description="offsets that were read one after another")
+    picked: int = Field(description="records that were read singly")
+    indexed: int = Field(description="offsets that an index knew to be of others, and were not read")
+    why: list[str] = Field(description="why parts of the log were read whole, if any were")
+
+
 class Seen(BaseModel):
     """Which versions have seen something."""
 
     about: dict[str, Any]
-    interactions: int = Field(description="that were found, in the part of the log that any version has read")
+    interactions: int = Field(
+        description="that were found, in the part of the log that any version has read; events of "
+        "a range of profiles or catalog"
+    )
+    read: FoundBy
     versions: list[SeenBy]
 
 

@@ -9,6 +9,7 @@ EXAMPLES: Mapping[str, Any] = {
     "Seen": {
         "about": {"user_id": "42"},
         "interactions": 118,
+        "read": {"scanned": 312, "picked": 131, "indexed": 2481557, "why": []},
         "versions": [
             {
                 "model": "movies",

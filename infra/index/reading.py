@@ -206,7 +206,8 @@ class Reading:
         names = {offset: self._index.name(raw, events.get(offset)) for offset, raw in raws.items()}
         if not _agrees(known, todo, names):
             return "the index is not of this log"
-        found += [event for offset, event in events.items() if names[offset] in keys]
+        picks = frozenset(todo.picks.tolist())  # what is only tried may lie in a stretch that is scanned
+        found += [event for offset, event in events.items() if offset in picks and names[offset] in keys]
         scans += [_within(part, first, end) for first, end in todo.scans]
         indexed = _length(part) - len(raws) - todo.scanned
         self.ways.append(

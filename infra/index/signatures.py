@@ -1,7 +1,7 @@
 """Where the events of some keys or items stand, as the read models `event_index` and `item_index` say it: a hint.
 
-It is never the truth. The index speaks for an offset when it has a signature there. What it does not speak for has to be
-read from the log, so that nothing is missed: events not folded yet, void ones, those of other tenants.
+It is never the truth. The index speaks for an offset when it has a signature there. What it does not speak for has to
+be read from the log, so that nothing is missed: events not folded yet, void ones, those of other tenants.
 """
 
 import zlib

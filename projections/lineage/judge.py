@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import polars as pl
 
+from infra.index.reading import Way
 from infra.kafka.columns import client_chosen
 from schemas.models import OffsetRange
 
@@ -55,11 +56,13 @@ class Matter:
         rows: with the columns of `ROW`.
         repeats: every occurrence of the ids among them that clients chose, of the same users; same columns.
         words: of their users, with the columns of `WORD`.
+        ways: how each part of the log was read to find them.
     """
 
     rows: pl.DataFrame
     repeats: pl.DataFrame
     words: pl.DataFrame
+    ways: tuple[Way, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,18 @@
 """Lineage: what a version was made from, and which versions have seen a person, an item or a part of the log."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 
 from infra.access.openapi import open_to, open_to_all
+from infra.index.reading import Way
 from infra.kafka.ranges import ranges_now
 from projections.answers_lineage import Seen, VersionLineage
+from projections.lineage.context import read_by
 from projections.lineage.finding import Finder, spanned
-from projections.lineage.judge import INTERACTIONS, Matter, Recipe, judge
+from projections.lineage.judge import INTERACTIONS, Matter, Recipe, Verdict, judge
 from projections.question import Answer, Question
 from projections.readmodels import ReadModels, missing
 from projections.routes.common import PROBLEMS, Exactly, Fresh, Id, answer, documented, problem_of, without
@@ -80,8 +82,22 @@ def routes(models: ReadModels) -> APIRouter:
         log = await ranges_now(models.settings, {INTERACTIONS})
         ranges = [OffsetRange(**part) for version in versions for part in version["ranges"] or ()]
         matter = await find(finder, spanned(ranges, log))
-        told = [_told(version, matter, log) for version in versions]
-        return answer({"about": about, "interactions": len(matter.rows), "versions": told}, found.position)
+        told = [_told(version, judge(_recipe(version), matter), _doubt(version, log)) for version in versions]
+        said = {"about": about, "interactions": len(matter.rows), "read": _read(matter.ways), "versions": told}
+        return answer(said, found.position)
+
+    async def touched(fresh: Fresh, about: dict[str, Any], part: OffsetRange) -> Response:
+        found = await models.ask(TRAINED, fresh)
+        context = await finder.of_context(part)
+        told = [
+            _told(version, read_by(_recipe(version), _folded(version), context), _older(version))
+            for version in found.rows("versions")
+        ]
+        way = Way(
+            part.topic, part.partition, part.first, part.end, part.end - part.first, why="all of it was asked for"
+        )
+        said = {"about": about, "interactions": len(context.rows), "read": _read([way]), "versions": told}
+        return answer(said, found.position)
 
     @router.get(
         "/lineage/users/{user_id}",
@@ -115,13 +131,15 @@ def routes(models: ReadModels) -> APIRouter:
         "/lineage/ranges/{topic}/{partition}",
         openapi_extra=open_to("auditor", "engineer"),
         responses=documented(Seen),
-        summary="Which versions were fitted on a part of the log, first <= offset < end",
+        summary="Which versions were fitted on first <= offset < end; of profiles and catalog: have read it for that",
     )
     async def of_range(
         topic: Id, partition: Annotated[int, Path(ge=0, le=2**31 - 1)], first: Offset, end: Offset, fresh: Fresh
     ) -> Response:
         part = OffsetRange(topic=topic, partition=partition, first=first, end=end)
         about = {"range": {"topic": topic, "partition": partition, "first": first, "end": end}}
+        if topic != INTERACTIONS:
+            return await touched(fresh, about, part)
         return await seen(fresh, about, lambda finder, ranges: finder.of_range(part, ranges))
 
     @router.get(
@@ -171,16 +189,25 @@ def _chain(found: Answer) -> dict[str, Any]:
     }
 
 
-def _told(version: dict[str, Any], matter: Matter, log: Sequence[OffsetRange]) -> dict[str, Any]:
-    """What a version has seen of the matter."""
-    verdict = judge(_recipe(version), matter)
-    doubt = _doubt(version, log)
+def _told(version: dict[str, Any], verdict: Verdict, doubt: str | None) -> dict[str, Any]:
+    """What a version has seen."""
     return {
         **without(version, "ranges", "dataset", "manifest"),
         **asdict(verdict),
         "saw": verdict.rows > 0,
         "exact": doubt is None,
         "doubt": doubt,
+    }
+
+
+def _read(ways: Iterable[Way]) -> dict[str, Any]:
+    """How it was found."""
+    ways = list(ways)
+    return {
+        "scanned": sum(way.read for way in ways),
+        "picked": sum(way.picked for way in ways),
+        "indexed": sum(way.indexed for way in ways),
+        "why": sorted({way.why for way in ways if way.why}),
     }
 
 
@@ -192,10 +219,22 @@ def _recipe(version: dict[str, Any]) -> Recipe:
     return Recipe(ranges, tuple(OffsetRange(**part) for part in dataset["erasures"]), tuple(dataset["silent_kinds"]))
 
 
-def _doubt(version: dict[str, Any], log: Sequence[OffsetRange]) -> str | None:
-    """Why the answer may not be exact; None when it is."""
+def _folded(version: dict[str, Any]) -> list[OffsetRange]:
+    """What its features were folded from."""
+    known = (version["manifest"] or {}).get("known") or {}
+    return [OffsetRange(**part) for part in known.get("ranges", ())]
+
+
+def _older(version: dict[str, Any]) -> str | None:
     if version["dataset"] is None:
         return "the run is older than the record of how datasets are built: erasures and silent kinds are not known"
+    return None
+
+
+def _doubt(version: dict[str, Any], log: Sequence[OffsetRange]) -> str | None:
+    """Why the answer may not be exact; None when it is."""
+    if older := _older(version):
+        return older
     if any((version["manifest"] or {}).get("filters", {}).values()):
         return "the dataset was filtered, which is not looked at here: look into its rows (`retrace dataset show`)"
     firsts = {part.partition: part.first for part in log}
