@@ -1,9 +1,13 @@
 """Somebody with root on the broker edits the log's files: the broker serves them, and the audit names the record."""
 
+import asyncio
+import json
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
@@ -12,13 +16,16 @@ from infra.audit.chain import Chains, heads_of
 from infra.audit.finding import Finding
 from infra.audit.verify import Report, Wanted
 from infra.kafka.consumer import make_consumer
+from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.topics import physical
-from infra.settings import Settings
+from infra.registry.enlist import open_decoder
+from infra.settings import Settings, child_environment
 from infra.stack.stack import Stack, merged
 
-from .auditing import TOPIC, append, audited, covered, notary_here, until, verified
+from .auditing import ROOT, TOPIC, append, audited, covered, notary_here, until, verified
 from .tampering import Record, batches, changed, edit, inserted, put, rebuilt, records_of, removed
+from .test_audit_proof import served
 
 SERVERS = ["kafka", "registry"]
 
@@ -212,3 +219,46 @@ async def test_a_notary_that_finds_its_log_cut_says_so(broker: Stack, mine: Sett
     async with notary_here(mine) as health:
         await until(lambda: f"log {TOPIC}/{partition}" in health.components)
         assert not health.ready
+
+
+async def test_a_report_has_the_verdict_on_a_signed_log(broker: Stack, mine: Settings) -> None:
+    """An auditor reads it in the report: all as signed, and later which record is not, however well it reads."""
+    facts = [served(number) for number in range(60)]
+    async with notary_here(mine):
+        async with FactWriter(mine, (await open_decoder(mine)).codec) as writer:
+            positions = await writer.append_all(facts)
+        await covered(mine, ("decisions",))
+    good = await _unchanged(mine)
+    assert good == {
+        "name": "log_unchanged",
+        "passed": True,
+        "text": "Every record that was signed is as it was signed (60 records)",
+        "evidence": good["evidence"],
+    }
+    assert any(place.startswith("decisions/") for place in good["evidence"])
+    broker.down(SERVERS)
+    place = positions[21]
+    edit(folder(mine, "decisions", place.partition), place.offset, lambda rs: [_elsewhere(r, place.offset) for r in rs])
+    bad = await _unchanged(restarted(broker, mine))
+    assert not bad["passed"]
+    assert bad["text"].startswith("The log is not what was signed")
+    assert f"decisions/{place.partition}/{place.offset}: changed" in bad["text"]
+
+
+async def _unchanged(settings: Settings) -> dict[str, Any]:
+    """What `retrace report --verify` says of the log."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "console", "report", "--verify", "-o", "json"),
+        env=child_environment(settings),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    found: list[dict[str, Any]] = json.loads(out)["verdicts"]
+    return next(one for one in found if one["name"] == "log_unchanged")
+
+
+def _elsewhere(record: Record, offset: int) -> Record:
+    """The record, when it is the one, as if another server had answered."""
+    value = record.value or b""
+    return replace(record, value=value.replace(b"here/1", b"fake/1")) if record.offset == offset else record
