@@ -18,6 +18,7 @@ VERBS: Mapping[str, str] = {
     "runs": "console.runs:app",
     "lineage": "console.lineage:lineage",
     "deploy": "console.deploy:deploy",
+    "approvals": "console.approvals:app",
     "models": "console.deploy:models",
     "recommend": "console.deploy:recommend",
     "explain": "console.explain:explain",

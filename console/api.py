@@ -43,7 +43,7 @@ class Api:
         Unavailable: the service does not answer.
     """
 
-    def __init__(self, settings: Settings, *, actor: str = "console", concurrency: int = 64) -> None:
+    def __init__(self, settings: Settings, *, actor: str | None = "console", concurrency: int = 64) -> None:
         self.settings = settings
         self._actor = actor
         self._concurrency = concurrency

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from console.api import Api
@@ -16,7 +17,9 @@ from schemas.errors import NotFound, Problem, TimedOut
 
 POLL_S = 0.1
 WAIT_S = 600.0
-GOOD_STEPS = ("requested", "validated", "loaded", "promoted", "completed")
+GOOD_STEPS = ("requested", "validated", "loaded", "awaiting_approval", "approved", "promoted", "completed")
+APPROVAL_STEPS = ("awaiting_approval", "approved")
+"""Steps of those deployments alone whose policy asks for approvals."""
 LAST_STEPS = ("completed", "rolled_back")
 
 Json = dict[str, Any]
@@ -91,6 +94,7 @@ async def _follow(api: Api, deployment_id: str) -> bool:
     """
     started = time.monotonic()
     shown: set[str] = set()
+    deployment: Json | None = None
     with console.status("waiting for the deployer") as status:
         while time.monotonic() - started < WAIT_S:
             deployment = await _deployment(api, deployment_id)
@@ -98,9 +102,18 @@ async def _follow(api: Api, deployment_id: str) -> bool:
                 _show(deployment, shown, time.monotonic() - started)
                 if deployment["step"] in LAST_STEPS:
                     return bool(deployment["step"] == "completed")
-                status.update(f"{deployment['step']}, waiting for the next step")
+                status.update(_waits_for(deployment))
             await asyncio.sleep(POLL_S)
-    raise TimedOut(f"deployment {deployment_id} goes on; `retrace logs deployer` tells what it waits for")
+    tells = "`retrace logs deployer` tells what it waits for" if deployment is None else _waits_for(deployment)
+    raise TimedOut(f"deployment {deployment_id} goes on: {tells}")
+
+
+def _waits_for(deployment: Json) -> str:
+    if deployment["step"] != "awaiting_approval":
+        return f"{deployment['step']}, and `retrace logs deployer` tells what it waits for"
+    lacking = deployment["approvals_wanted"] - len(deployment["approvals"])
+    more = f"{lacking} approval{'' if lacking == 1 else 's'} until {str(deployment['approve_until'])[:19]}"
+    return f"it waits for {more}: `retrace approvals show {deployment['deployment_id']}`"
 
 
 async def _deployment(api: Api, deployment_id: str) -> Json | None:
@@ -120,20 +133,45 @@ def _show(deployment: Json, shown: set[str], elapsed_s: float) -> None:
             continue
         shown.add(step)
         mark = "[green]✓[/]" if step in GOOD_STEPS else "[red]✗[/]"
-        why = f"  {deployment['reason']}" if step == "aborted" else ""
-        console.print(f"{mark} {step:<12} [dim]{elapsed_s:6.1f} s[/]{why}")
+        console.print(f"{mark} {step.replace('_', ' '):<17} [dim]{elapsed_s:6.1f} s[/]{_why(deployment, step)}")
         for name, value in deployment["evidence"].get(step, {}).items():
             console.print(f"    [dim]{name}[/] {value}")
+
+
+def _why(deployment: Json, step: str) -> str:
+    """What there is to say about a step in its line."""
+    match step:
+        case "aborted":
+            return f"  {escape(deployment['reason'] or '')}"
+        case "awaiting_approval":
+            id, lacking = deployment["deployment_id"], deployment["approvals_wanted"]
+            return f"  {lacking} wanted: retrace approvals show {id}"
+        case "approved":
+            return "  by " + escape(", ".join(one["approver"] for one in deployment["approvals"]))
+        case _:
+            return ""
 
 
 def _passed(deployment: Json) -> Iterable[str]:
     """The steps up to where a deployment stands."""
     step = deployment["step"]
-    if step in GOOD_STEPS:
-        return GOOD_STEPS[: GOOD_STEPS.index(step) + 1]
-    done = [good for good in GOOD_STEPS if good == "requested" or good in deployment["evidence"]]
+    way = [one for one in GOOD_STEPS if deployment["approvals_wanted"] or one not in APPROVAL_STEPS]
+    if step in way:
+        return way[: way.index(step) + 1]
+    done = [good for good in way if good == "requested" or _was_at(deployment, good)]
     reached = [good for good in done if good != "completed"]
     return [*reached, "aborted", *(["rolled_back"] if step == "rolled_back" else [])]
+
+
+def _was_at(deployment: Json, step: str) -> bool:
+    """Whether a deployment that was given up had come to a step."""
+    match step:
+        case "awaiting_approval":
+            return bool(deployment["evidence_sha256"])
+        case "approved":
+            return bool(len(deployment["approvals"]) >= deployment["approvals_wanted"])
+        case _:
+            return step in deployment["evidence"]
 
 
 async def _models(model: str | None, as_of: str | None = None) -> list[Json]:
@@ -169,11 +207,16 @@ def _caption(model: Json) -> str:
     live, brought = model["live"], model["brought"]
     served = (
         f"version {live['version']} serves since {str(live['since'])[:19]}, deployment {live['deployment_id']} "
-        f"asked for by {(brought or {}).get('requested_by') or 'nobody known'}"
+        f"asked for by {(brought or {}).get('requested_by') or 'nobody known'}{_approved(brought or {})}"
         if live
         else "no version serves"
     )
     return f"{served}; as of {model['position']}" if model["position"] else served
+
+
+def _approved(brought: Json) -> str:
+    names = ", ".join(one["approver"] for one in brought.get("approvals", ()))
+    return f", approved by {names}" if names else ""
 
 
 async def _recommend(user: str, limit: int, model: str | None) -> Json:
