@@ -131,7 +131,8 @@ class Worker:
         evidence: dict[str, str] = {}
         try:
             evidence, faults = await self._servers.check(job.version)
-            evidence["registered"], against = await registry_says(self._settings, job.version)
+            told, against = await registry_says(self._settings, job.version)
+            evidence |= told
             faults += against
         except Problem as problem:
             faults = [_final(problem)]

@@ -22,13 +22,16 @@ from schemas.catalog import AddItem
 from schemas.codec import as_fields
 from schemas.contracts import contracts
 from schemas.deployments import (
+    ApproveDeployment,
     PromoteDeployment,
     ReportLoading,
     ReportUnloading,
     ReportValidation,
     RequestDeployment,
+    SetApprovalPolicy,
 )
 from schemas.envelope import Meta
+from schemas.evidence import evidence_sha256
 from schemas.models import (
     CancelTraining,
     CompleteTraining,
@@ -89,7 +92,8 @@ def trainer(events: Events) -> None:
 
 
 def deployer(events: Events) -> None:
-    forwards = ("DeploymentRequested", "DeploymentValidated", "DeploymentLoaded", "DeploymentPromoted")
+    asked = ("DeploymentRequested", "DeploymentValidated", "DeploymentLoaded", "ApprovalRequested")
+    forwards = (*asked, "DeploymentApproved", "DeploymentPromoted")
     live = placed(events, *forwards)
     assert live.live == placement.Version("movies", 1, SHA)
     assert placed(events, *forwards, "DeploymentCompleted").job is None
@@ -155,11 +159,20 @@ def deployment(model: str, deployment_id: str, *, ok: bool) -> list[Any]:
     return [asked, ReportValidation(**named, ok=ok), *steps, ReportUnloading(**named)]
 
 
+def approved(model: str, deployment_id: str) -> list[Any]:
+    policy = SetApprovalPolicy(model=model, approvals=1, requester_may_approve=True)
+    begun = deployment(model, deployment_id, ok=True)[:3]
+    seen = evidence_sha256({"validated": {}, "loaded": {}})
+    yes = ApproveDeployment(model=model, deployment_id=deployment_id, artifact_sha256=SHA, evidence_sha256=seen)
+    return [policy, *begun, yes]
+
+
 STATES: Mapping[str, Callable[..., Sequence[Any]]] = {
     "a run has completed": lambda model, run_id: training(model, run_id, ok=True),
     "a run has failed": lambda model, run_id: training(f"{model}-failed", run_id, ok=False),
     "a run was cancelled and tried again": lambda model, run_id: cancelled(f"{model}-again", run_id),
     "a deployment is completed": lambda model, deployment_id: deployment(model, deployment_id, ok=True),
+    "a deployment is approved": lambda model, deployment_id: approved(f"{model}-approved", deployment_id),
     "a deployment is rolled back": lambda model, deployment_id: deployment(f"{model}-back", deployment_id, ok=False),
 }
 

@@ -37,6 +37,7 @@ SAMPLES: Mapping[str, str] = {
     "bigint": "1",
     "boolean": "true",
     "timestamp with time zone": "now()",
+    "jsonb": """'{"x": 1}'""",
     "bit(4096)": "B'1'::bit(4096)",
 }
 VIEWS = ("user_history", "user_profile", "catalogue", "popularity", "live_models", "decisions")
@@ -65,7 +66,9 @@ async def eraser(settings: Settings) -> None:
 
 async def deployer(settings: Settings) -> None:
     found, against = await registry_says(settings, Version("x", 1, "x"))
-    assert (found, against) == ("run x", ["version 1 is retired"])
+    told = {"registered": "run x", "dataset_sha256": "x", "metrics": "x 1"}
+    assert found == told | {"serving": "version 1", "serving_metrics": "x 1"}
+    assert against == ["version 1 is retired"]
 
 
 async def console(settings: Settings) -> None:
