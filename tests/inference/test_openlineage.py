@@ -72,6 +72,43 @@ OFFICIAL = {
 }
 
 
+URI = {"type": "string", "format": "uri"}
+NAMED: dict[str, Any] = {
+    "required": ["namespace", "name"],
+    "properties": {"namespace": {"type": "string"}, "name": {"type": "string"}},
+}
+FACET_MAP: dict[str, Any] = {
+    "additionalProperties": {
+        "type": "object",
+        "required": ["_producer", "_schemaURL"],
+        "properties": {"_producer": URI, "_schemaURL": URI},
+    }
+}
+DATASETS: dict[str, Any] = {
+    "type": "array",
+    "items": NAMED
+    | {"properties": NAMED["properties"] | {"facets": FACET_MAP, "inputFacets": FACET_MAP, "outputFacets": FACET_MAP}},
+}
+DEMANDED: dict[str, Any] = {
+    "type": "object",
+    "required": ["eventTime", "producer", "schemaURL", "run", "job"],
+    "properties": {
+        "eventType": {"enum": ["START", "RUNNING", "COMPLETE", "ABORT", "FAIL", "OTHER"]},
+        "eventTime": {"type": "string", "format": "date-time"},
+        "producer": URI,
+        "schemaURL": URI,
+        "run": {
+            "required": ["runId"],
+            "properties": {"runId": {"type": "string", "format": "uuid"}, "facets": FACET_MAP},
+        },
+        "job": NAMED | {"properties": NAMED["properties"] | {"facets": FACET_MAP}},
+        "inputs": DATASETS,
+        "outputs": DATASETS,
+    },
+}
+"""What the specification (2-0-2) demands of a run event, in words of ours: no package holds its schema as a file."""
+
+
 def events(*log: Any) -> list[dict[str, Any]]:
     """What is told of these events of the log."""
     attempts, found = NO_ATTEMPTS, []
@@ -86,6 +123,7 @@ def events(*log: Any) -> list[dict[str, Any]]:
 
 def check(event: dict[str, Any]) -> None:
     """The event is one by OpenLineage's own classes, which are made from its schema; our facets are by our schemas."""
+    jsonschema_rs.validate(DEMANDED, event, validate_formats=True)
     facets = [event["run"]["facets"], event["job"]["facets"]]
     for dataset in event["inputs"] + event["outputs"]:
         facets += [dataset.get(name, {}) for name in ("facets", "inputFacets", "outputFacets")]
@@ -134,6 +172,26 @@ def test_a_run_that_completes() -> None:
     assert artifact["outputFacets"]["retrace_artifact"]["version"] == 4
     training = complete["run"]["facets"]["retrace_training"]
     assert (training["datasetRows"], training["metrics"], training["cpuSeconds"]) == (9, {"ndcg@10": 0.3}, 2.0)
+
+
+def test_what_the_specification_demands_is_asked_for() -> None:
+    """A check that lets everything pass shows nothing: each demand, broken by itself, is noticed."""
+    _, complete = events(*COMPLETE)
+    for path, value in (
+        (("eventTime",), "noon"),
+        (("eventType",), "DONE"),
+        (("producer",), "us"),
+        (("run", "runId"), "r1"),
+        (("run", "facets", "retrace_training", "_schemaURL"), None),
+        (("inputs", 0, "namespace"), 1),
+        (("outputs", 0, "outputFacets", "retrace_artifact", "_producer"), "us"),
+    ):
+        broken = held = json.loads(json.dumps(complete))
+        for name in path[:-1]:
+            held = held[name]
+        held[path[-1]] = value
+        with pytest.raises(jsonschema_rs.ValidationError):
+            jsonschema_rs.validate(DEMANDED, broken, validate_formats=True)
 
 
 def test_runs_that_do_not() -> None:
