@@ -146,13 +146,16 @@ def _check_step(deployment: Deployment, id: str) -> None:
         case "requested" | "validated" | "loaded":
             why, code = f"is {deployment.step} and needs no approval: its policy asks for none", "no_approval_wanted"
         case "approved":
-            why, code = "has all the approvals it wants, and is about to be promoted", "already_approved"
+            why, code = (
+                "is approved: it has all the approvals it wants, and is about to be promoted",
+                "already_approved",
+            )
         case "promoted" | "completed":
             why, code = f"is {deployment.step}: it serves already", "already_promoted"
         case _:
             step = deployment.step.replace("_", " ")
             why, code = f"is {step} ({deployment.reason}): ask for a new deployment", "deployment_aborted"
-    raise Rejected(f"deployment '{id}' {why}", code=code, extra={"step": deployment.step})
+    raise Rejected(f"deployment '{id}' {why}", code=code)
 
 
 def _check_seen(deployment: Deployment, command: ApproveDeployment) -> None:

@@ -22,6 +22,7 @@ import commands.processor.worker
 import inference.counting.worker
 import inference.deployment.deployer
 import inference.serving.app
+import projections.api
 import projections.runner
 from inference.client import Accepted, CommandClient
 from inference.models import ease
@@ -54,7 +55,11 @@ WORKERS = {
     "deployer": inference.deployment.deployer.work,
     "counter": inference.counting.worker.work,
 }
-APPS = {"commands": commands.api.app.create_app, "serving": inference.serving.app.create_app}
+APPS = {
+    "commands": commands.api.app.create_app,
+    "queries": projections.api.create_app,
+    "serving": inference.serving.app.create_app,
+}
 
 
 def free_port() -> int:
@@ -236,6 +241,7 @@ async def open_town(settings: Settings, **changes: Any) -> AsyncIterator[Town]:
     mine = settings.model_copy(
         update={
             "commands": HttpSettings(port=free_port()),
+            "queries": HttpSettings(port=free_port()),
             "serving": HttpSettings(port=free_port()),
             "recommend": recommend,
             "deployer": settings.deployer.model_copy(update={"grace_s": 0.3, "retry_s": 0.5, "reconcile_s": 0.3}),
