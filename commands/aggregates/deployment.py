@@ -1,8 +1,10 @@
 """The deployments of a model: one at a time, each promoted and completed, or aborted and rolled back.
 
-    requested ──► validated ──► loaded ──► awaiting approval ──► approved ──► promoted ──► completed
-        │             │           │  └─────────────│──────────────────│──────────►
-        └─────────────┴───────────┴────────────────┴──────────────────┴──► aborted ──► rolled back
+    requested ──► validated ──► loaded ──┬──► awaiting approval ──► approved ──┬──► promoted ──► completed
+        │             │            │     │            │                 │      │
+        │             │            │     └── where nobody has to approve ──────┘
+        │             │            │                  │                 │
+        └─────────────┴────────────┴──────────────────┴─────────────────┴──► aborted ──► rolled back
 
 Whether approvals are wanted, and how many, is the model's policy when a deployment is asked for; without one a loaded
 version is promoted at once. Workers report what they did; a report that comes again, or after its step has passed,

@@ -3,9 +3,11 @@
 The worker (`inference/deployment/deployer.py`) does what touches the world and reports it by command; this saga sees to
 it that no step lasts for ever, and says what comes next:
 
-    requested ──► validated ──► loaded ──► awaiting approval ──► approved ──► promoted ──► completed
-        │             │           │  └─────────────│──────────────────│──────────►
-        └─────────────┴───────────┴────────────────┴──────────────────┴──► aborted ──► rolled back
+    requested ──► validated ──► loaded ──┬──► awaiting approval ──► approved ──┬──► promoted ──► completed
+        │             │            │     │            │                 │      │
+        │             │            │     └── where nobody has to approve ──────┘
+        │             │            │                  │                 │
+        └─────────────┴────────────┴──────────────────┴─────────────────┴──► aborted ──► rolled back
 
 Where the policy of the model asks for approvals, people say what comes next, and the policy how long they have.
 Nothing after `promoted` or `aborted` can fail, it can only take longer: these have no timeout. Shadow and canary are
