@@ -8,7 +8,7 @@ learning method for session-based recommendation), there with weight 1 over the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,10 @@ class Counts:
 
     def plus(self, other: "Counts", times: int = 1) -> "Counts":
         """The sum; with `times` -1 the difference."""
+        if not len(other):
+            return self
+        if not len(self):
+            return other if times == 1 else Counts(other.keys, times * other.counts)
         return summed(np.concatenate([self.keys, other.keys]), np.concatenate([self.counts, times * other.counts]))
 
     def row(self, item: int) -> tuple[Int64Array, Int64Array]:
@@ -84,7 +88,7 @@ def counted(
     base = int(item.max(initial=0)) + 1
     firsts = None if of is None else np.flatnonzero(of)
     many = SPAN * (len(item) if firsts is None else len(firsts))
-    found = [_pairs(user, item, fresh, firsts, distance, base) for distance in range(1, SPAN + 1)]
+    found = (_pairs(user, item, fresh, firsts, distance, base) for distance in range(1, SPAN + 1))
     return _counted_densely(found, base) if base * base <= DENSE * many else _counted_by_order(found, base)
 
 
@@ -111,7 +115,7 @@ def _pairs(
     return pairs
 
 
-def _counted_densely(found: Sequence[Int64Array], base: int) -> Counts:
+def _counted_densely(found: Iterable[Int64Array], base: int) -> Counts:
     """Where there are few items for so many pairs: a place for every pair there could be."""
     totals = np.zeros(base * base, np.int64)
     for pairs, weight in zip(found, WEIGHTS, strict=True):
@@ -120,7 +124,7 @@ def _counted_densely(found: Sequence[Int64Array], base: int) -> Counts:
     return Counts(_keys(pairs, base), totals[pairs])
 
 
-def _counted_by_order(found: Sequence[Int64Array], base: int) -> Counts:
+def _counted_by_order(found: Iterable[Int64Array], base: int) -> Counts:
     """Else the pairs are put in order, each with its distance in its lowest bits: that is faster than any index."""
     codes = np.sort(np.concatenate([(pairs << 4) | place for place, pairs in enumerate(found)]))
     pairs = codes >> 4

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from prometheus_client import Counter, Gauge
 
 from inference.counting.fold import CoOccurrence, Met
+from inference.counting.gist import Gist
 from inference.counting.gists import Gists, Told
 from inference.counting.names import Names
 from inference.counting.table import Place, Table
@@ -37,6 +38,9 @@ from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
 POLL_MS = 200
 AT_ONCE = 5000
 """Records folded between two writes."""
+
+MANY = 1 << 24
+"""Interactions that are folded at once at the start: the fewer sums, the faster, but all stand in memory."""
 
 RETRY_S = 1.0
 
@@ -106,10 +110,15 @@ async def counted_so_far(
     for part in (r for r in ranges if r.topic == PROFILES):
         (told,) = await gists.of([part], kept=kept)
         _hear(fold, told)
+    waiting: list[Gist] = []
     for part in (r for r in ranges if r.topic == INTERACTIONS):
         (told,) = await gists.of([part], kept=kept)
-        await asyncio.to_thread(fold.meet_all, told.gists)
-        log.info("counted", partition=part.partition, interactions=part.end, read=told.read)
+        log.info("boiled down", partition=part.partition, interactions=part.end, read=told.read)
+        waiting += told.gists
+        if sum(gist.table.num_rows for gist in waiting) >= MANY:
+            await asyncio.to_thread(fold.meet_all, waiting)
+            waiting = []
+    await asyncio.to_thread(fold.meet_all, waiting)
     return fold, {(r.topic, r.partition): r.end for r in ranges}
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 from console.api import Api
 from console.bench.bench import Bench, Section
@@ -13,6 +14,7 @@ from console.bench.figure import OURS, Figure, Goal, Sample, at_least, at_most, 
 from console.bench.load import Load, open_loop
 from console.bench.model import MODEL, serve_movies
 from infra.kafka.ranges import ranges_now
+from infra.postgres import connect
 from infra.settings import Settings
 from infra.stack.stack import SERVERS, SERVICES
 from schemas.errors import TimedOut
@@ -24,6 +26,7 @@ TOPIC = "decisions"
 RECORDED_WITHIN_S = 15
 FRESH_WITHIN_S = 10
 LOOK_EVERY_S = 0.005
+FOLLOWED = "SELECT FROM co_occurrence WHERE item_id = %s AND %s = ANY(others)"
 
 Ask: TypeAlias = Callable[[list[str], int], Awaitable[None]]
 """Asks for the person of a number, and notes what made the answer."""
@@ -52,6 +55,8 @@ LATENCIES: Sequence[tuple[str, str, str, Goal | None]] = (
 FRESHNESS: Sequence[tuple[str, str, Goal | None]] = (
     ("median", "interaction to changed answer, median", at_most(1000)),
     ("max", "interaction to changed answer, slowest", at_most(1000)),
+    ("counted median", "interaction to live co-occurrence, median", at_most(1000)),
+    ("counted max", "interaction to live co-occurrence, slowest", at_most(1000)),
 )
 
 
@@ -100,7 +105,13 @@ async def _settled(settings: Settings, before: int, answers: int) -> int:
 async def _freshness(bench: Bench, api: Api, people: Sequence[str]) -> Sample:
     """Let people who have rated rate one more film; milliseconds until their answer is another."""
     waits = [await _until_changed(api, people[(number * 41) % len(people)]) for number in range(bench.sizes.fresh)]
-    return {"median": sorted(waits)[len(waits) // 2], "max": max(waits)}
+    counted = [await _until_counted(bench.settings, api) for _ in range(bench.sizes.fresh)]
+    return {
+        "median": sorted(waits)[len(waits) // 2],
+        "max": max(waits),
+        "counted median": sorted(counted)[len(counted) // 2],
+        "counted max": max(counted),
+    }
 
 
 async def _until_changed(api: Api, user_id: str) -> float:
@@ -114,6 +125,26 @@ async def _until_changed(api: Api, user_id: str) -> float:
     await api.command("POST", "/interactions", _rating(user_id, before[0]["item_id"]))
     await _by_model(api, user_id, before)
     return (time.perf_counter() - began) * 1000
+
+
+async def _until_counted(settings: Settings, api: Api) -> float:
+    """Let somebody new meet two items; milliseconds from the second until its row says that it followed the first.
+
+    Raises:
+        TimedOut: the row does not come.
+    """
+    mark = uuid4().hex
+    first, second, user = f"bench-{mark}-a", f"bench-{mark}-b", f"bench-{mark}"
+    await api.command("POST", "/interactions", _rating(user, first))
+    began = time.perf_counter()
+    await api.command("POST", "/interactions", _rating(user, second))
+    async with await connect(settings, "bench") as connection:
+        while time.perf_counter() - began < FRESH_WITHIN_S:
+            row = await (await connection.execute(FOLLOWED, (first, second))).fetchone()
+            if row is not None:
+                return (time.perf_counter() - began) * 1000
+            await asyncio.sleep(LOOK_EVERY_S)
+    raise TimedOut(f"what user {user} met was not counted in {FRESH_WITHIN_S} s: see that a counter runs")
 
 
 async def _by_model(api: Api, user_id: str, before: list[Any]) -> list[Any]:
