@@ -68,8 +68,17 @@ def rows_of(table: pa.Table) -> Iterator[Row]:
     """The records of a table, in order."""
     stamps = table["timestamp"].cast(pa.int64()).to_pylist()
     columns = (table["offset"].to_pylist(), stamps, table["key"].to_pylist(), table["value"].to_pylist())
-    for offset, stamp, key, value, pairs in zip(*columns, table["headers"].to_pylist(), strict=True):
-        yield offset, stamp, key, value, [(pair["name"], pair["value"]) for pair in pairs]
+    lists = _one(table["headers"])
+    pairs = lists.flatten()
+    headers = list(zip(pairs.field("name").to_pylist(), pairs.field("value").to_pylist(), strict=True))
+    ends = np.cumsum(lists.value_lengths().to_numpy()).tolist()
+    for offset, stamp, key, value, first, end in zip(*columns, [0, *ends[:-1]] if ends else [], ends, strict=True):
+        yield offset, stamp, key, value, headers[first:end]
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def blocks_of(table: pa.Table) -> Iterator[Block]:
@@ -137,7 +146,7 @@ class _Headers:
     """All headers of a table, one behind another."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
-        lists = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+        lists = _one(column)
         self._rows = len(lists)
         pairs = lists.flatten()
         names = pairs.field("name").dictionary_encode()

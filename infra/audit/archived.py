@@ -43,7 +43,7 @@ def _tried(table: pa.Table | None, first: int, end: int) -> Leaves | None:
         return None
     try:
         return _leaves(table, first, end)
-    except (TypeError, AttributeError, OverflowError):  # fields left empty, or numbers that no record has
+    except (TypeError, ValueError, AttributeError, OverflowError):  # fields left empty, or numbers that no record has
         return None
 
 
