@@ -18,9 +18,12 @@ from infra.archive import create
 from infra.archive.create import Archiver
 from infra.archive.manifest import Kept, Signed, read_signed
 from infra.audit import keys
+from infra.audit.partition import Partition
+from infra.audit.source import Source
 from infra.audit.verify import Report, Wanted
 from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
+from infra.kafka.fetch import open_client
 from infra.kafka.ranges import kafka_ranges, ranges_now
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
@@ -114,6 +117,25 @@ async def test_the_part_from_the_archive_is_named(mine: Settings) -> None:
 
 def tmp_of(settings: Settings) -> Path:
     return Path(settings.artifact_url.removeprefix("file://"))
+
+
+async def test_what_kafka_deletes_during_a_verification_is_read_from_the_archive(mine: Settings) -> None:
+    """Retention does not wait for an audit: where Kafka begins is asked again when it no longer has what it had."""
+    await signed(mine, 200)
+    await archive(mine, TOPIC)
+    before = max(await kafka_ranges(mine, [TOPIC]), key=lambda part: part.end)
+    log = Partition(TOPIC, before.partition)
+    async with open_client(mine, [TOPIC]) as client:
+        whole = [piece async for piece in Source(client, mine, log, before).read(0, before.end)]
+        await delete(mine, TOPIC, lambda end: end - 3)
+        late = Source(client, mine, log, before)
+        after = [piece async for piece in late.read(0, before.end)]
+    assert late.kafka.first == before.end - 3
+    assert [(piece.fault, piece.flaws) for piece in after] == [("", [])] * len(after)
+    assert {piece.archived for piece in after} == {True, False}
+    assert [leaf for one in after for leaf in one.leaves.hashes] == [
+        leaf for one in whole for leaf in one.leaves.hashes
+    ]
 
 
 async def test_an_altered_file_is_found_and_the_offset_named(mine: Settings) -> None:
