@@ -122,6 +122,8 @@ async def standing(settings: Settings, part: OffsetRange, last: Sequence[tuple[i
         Unavailable: the brokers do not answer.
     """
     offsets = [one[0] for one in last if one is not None and one[0] < part.end]
+    if not offsets:
+        return [one is None for one in last]
     try:
         async with open_client(settings, [part.topic]) as client:
             raws = await pick(client, settings, part.topic, part.partition, offsets)

@@ -26,7 +26,7 @@ TOPIC = "decisions"
 RECORDED_WITHIN_S = 15
 FRESH_WITHIN_S = 10
 LOOK_EVERY_S = 0.005
-FOLLOWED = "SELECT FROM co_occurrence WHERE item_id = %s AND %s = ANY(others)"
+FOLLOWED = "SELECT total FROM co_occurrence WHERE item_id = %s"
 
 Ask: TypeAlias = Callable[[list[str], int], Awaitable[None]]
 """Asks for the person of a number, and notes what made the answer."""
@@ -105,7 +105,8 @@ async def _settled(settings: Settings, before: int, answers: int) -> int:
 async def _freshness(bench: Bench, api: Api, people: Sequence[str]) -> Sample:
     """Let people who have rated rate one more film; milliseconds until their answer is another."""
     waits = [await _until_changed(api, people[(number * 41) % len(people)]) for number in range(bench.sizes.fresh)]
-    counted = [await _until_counted(bench.settings, api) for _ in range(bench.sizes.fresh)]
+    first, second = [item["item_id"] for item in (await _by_model(api, people[0], []))[:2]]
+    counted = [await _until_counted(bench.settings, api, first, second) for _ in range(bench.sizes.fresh)]
     return {
         "median": sorted(waits)[len(waits) // 2],
         "max": max(waits),
@@ -127,21 +128,24 @@ async def _until_changed(api: Api, user_id: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-async def _until_counted(settings: Settings, api: Api) -> float:
-    """Let somebody new meet two items; milliseconds from the second until its row says that it followed the first.
+async def _until_counted(settings: Settings, api: Api, first: str, second: str) -> float:
+    """Let somebody new meet two items; milliseconds from the second until it counts as having followed the first.
 
     Raises:
-        TimedOut: the row does not come.
+        TimedOut: it is not counted.
     """
-    mark = uuid4().hex
-    first, second, user = f"bench-{mark}-a", f"bench-{mark}-b", f"bench-{mark}"
+    user = f"bench-{uuid4().hex}"
     await api.command("POST", "/interactions", _rating(user, first))
-    began = time.perf_counter()
-    await api.command("POST", "/interactions", _rating(user, second))
     async with await connect(settings, "bench") as connection:
+
+        async def followed() -> int:
+            row = await (await connection.execute(FOLLOWED, (first,))).fetchone()
+            return row["total"] if row else 0
+
+        before, began = await followed(), time.perf_counter()
+        await api.command("POST", "/interactions", _rating(user, second))
         while time.perf_counter() - began < FRESH_WITHIN_S:
-            row = await (await connection.execute(FOLLOWED, (first, second))).fetchone()
-            if row is not None:
+            if await followed() > before:
                 return (time.perf_counter() - began) * 1000
             await asyncio.sleep(LOOK_EVERY_S)
     raise TimedOut(f"what user {user} met was not counted in {FRESH_WITHIN_S} s: see that a counter runs")
