@@ -209,7 +209,10 @@ def _policy(one: Json) -> str:
     else:
         own = "the one who asks among them" if one["requester_may_approve"] else "never the one who asks"
         waits = str(timedelta(seconds=one["timeout_s"])).removesuffix(", 0:00:00")
-        needs = f"{one['approvals']} approvals of different people, {own}, within {waits}"
+        people = (
+            "1 approval of one person" if one["approvals"] == 1 else f"{one['approvals']} approvals of different people"
+        )
+        needs = f"{people}, {own}, within {waits}"
     who = f"set by {one['set_by']}, {_time(one['set_at'])}" if one["set_by"] else "nobody has set a policy"
     why = f": {one['reason']}" if one["reason"] else ""
     return f"a deployment of {one['model']} needs {needs} ({who}{why})"

@@ -1,5 +1,6 @@
 """Approval on the real stack, over HTTP: who may, what they see, what happens then, and what the report says of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +9,16 @@ from uuid import uuid4
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from console.__main__ import app_for
 from inference.report.page import page
 from inference.report.report import report
 from inference.report.scope import resolve
 from infra.access.client import headers_of
 from infra.registry.enlist import open_decoder
-from infra.settings import Settings
+from infra.settings import Settings, child_environment
+from schemas.errors import Problem
 from schemas.evidence import evidence_sha256
 
 from .town import Town, eventually, open_town
@@ -58,6 +62,11 @@ class Person:
         return await self.says("POST", path, {**named, **seen, "comment": comment})
 
 
+def session(settings: Settings) -> aiohttp.ClientSession:
+    """With the key of the settings; people pause for longer than a service keeps a connection."""
+    return aiohttp.ClientSession(headers=headers_of(settings), connector=aiohttp.TCPConnector(force_close=True))
+
+
 class People:
     """Makes keys, and sessions that use them."""
 
@@ -69,10 +78,13 @@ class People:
         """Somebody with these roles; waits until every service knows the key."""
         town = self._town
         body = {"name": name, "roles": list(roles)}
-        async with town.http.post(f"{town.settings.commands.url}/api-keys", json=body) as response:
+        async with (
+            session(town.settings) as http,
+            http.post(f"{town.settings.commands.url}/api-keys", json=body) as response,
+        ):
             made = await response.json()
         access = town.settings.access.model_copy(update={"key": SecretStr(made["key"])})
-        http = aiohttp.ClientSession(headers=headers_of(town.settings.model_copy(update={"access": access})))
+        http = session(town.settings.model_copy(update={"access": access}))
         self._open.append(http)
         person = Person(town, name, http)
         await eventually(lambda: _knows(person))
@@ -196,3 +208,38 @@ async def test_a_refusal_and_a_lapse_leave_nothing_behind(town: Town, people: Pe
     ended = await town.reaches(await requested(town, ana), "rolled_back")
     assert ended["reason"] == "nobody approved version 1 within 0:00:01"
     assert await town.loaded(1) == []
+
+
+async def retrace(person: Person, *arguments: str, answer: str = "") -> tuple[int, str]:
+    """What the command says to somebody with this key, in a thread beside the services."""
+    key = person.http.headers["Authorization"].removeprefix("Bearer ")
+    environment = child_environment(person.town.settings) | {"RETRACE_ACCESS__KEY": key, "COLUMNS": "200"}
+    line = ["approvals", *arguments]
+    result = await asyncio.to_thread(CliRunner().invoke, app_for(line), line, input=answer, env=environment)
+    problem = result.exception.detail if isinstance(result.exception, Problem) else ""
+    return result.exit_code, result.output + problem
+
+
+async def test_the_command_line_shows_what_it_sends(town: Town, people: People) -> None:
+    """Somebody at a terminal sees the evidence before they say yes, and only what they saw is approved."""
+    ana, eve = await people.one("ana", "engineer"), await people.one("eve", "approver")
+    root = await people.one("root", "admin")
+    status, said = await retrace(root, "policy", town.model, "--approvals", "1", "--days", "2", "--reason", "four eyes")
+    assert (status, "1 approval of one person, never the one who asks, within 2 days (set by root" in said) == (0, True)
+    id = await requested(town, ana)
+    row = await town.reaches(id, "awaiting_approval")
+    assert id in (await retrace(eve, "list"))[1]
+    status, shown = await retrace(eve, "show", id)
+    assert (status, row["evidence_sha256"] in shown, "validated: metrics" in shown) == (0, True, True), shown
+    status, said = await retrace(eve, "approve", id, "--evidence", "0" * 64)
+    assert (status, "look at it again" in said) == (1, True)
+    assert (await retrace(eve, "approve", id, answer="n\n"))[0] == 1
+    status, said = await retrace(ana, "approve", id, "--evidence", row["evidence_sha256"])
+    assert (status, "approver" in said) == (1, True), "an engineer is told which role it takes"
+    status, said = await retrace(eve, "approve", id, "--evidence", row["evidence_sha256"][:12], "--comment", "fine")
+    assert (status, "approved" in said) == (0, True), said
+    await town.reaches(id, "completed")
+    assert "approved by eve" in (await retrace(eve, "show", id))[1]
+    assert "nothing waits" in (await retrace(eve, "list"))[1]
+    status, said = await retrace(eve, "decline", id, "--reason", "too late")
+    assert (status, "serves already" in said or "is promoted" in said) == (1, True)
