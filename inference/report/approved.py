@@ -87,7 +87,7 @@ def in_words(deployment: Deployment) -> str:
         case "unapproved":
             return f"Went live against the policy of its model: {listed(faults(deployment))}."
         case "declined" if deployment.declined is not None:
-            return f"Declined by {deployment.declined.by}: {deployment.declined.reason}"
+            return _closed(f"Declined by {deployment.declined.by}: {deployment.declined.reason}")
         case "none_wanted":
             why = "the policy of its model asked for none" if deployment.policy else "its model had no policy"
             return f"No approval was wanted: {why}."
@@ -95,13 +95,18 @@ def in_words(deployment: Deployment) -> str:
             return f"Approved by {listed(valid)}, {len(valid)} of {deployment.wanted} wanted."
         case "not_approved":
             aborted = deployment.step("aborted")
-            return f"Not approved, {len(valid)} of {deployment.wanted}: {aborted.reason if aborted else ''}"
+            return _closed(f"Not approved, {len(valid)} of {deployment.wanted}: {aborted.reason if aborted else ''}")
         case "given_up":
             return "Given up before anybody was asked to approve it."
         case "not_asked":
             return "Not loaded yet, so nobody has been asked to approve it."
         case _:
             return f"Waits for approval: {len(valid)} of {deployment.wanted} given."
+
+
+def _closed(sentence: str) -> str:
+    """With a full stop, which people leave out."""
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def approval_fields(deployment: Deployment) -> Json:

@@ -61,9 +61,9 @@ def _approvals(material: Material, stories: list[Json]) -> Iterator[Json]:
     against = sum(outcome(one) == "unapproved" for one in went_live)
     free = len(went_live) - approved - against
     parts = [
-        *([f"{approved} with the approvals that policy asks for"] if approved else []),
+        *([f"{approved} with the approvals that their policy asks for"] if approved else []),
         *([f"{free} without anybody's approval, as no policy asked for it"] if free else []),
-        *([f"{against} AGAINST the policy of its model"] if against else []),
+        *([f"{against} AGAINST the policy of their model"] if against else []),
     ]
     text = f"{count(len(went_live), 'version')} went live: {listed(parts)}."
     evidence = [place for one in went_live for place in one.places("promoted")]
