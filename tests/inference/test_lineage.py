@@ -14,6 +14,7 @@ import projections.api
 from inference.datasets.dataset import build
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
+from infra.kafka.partitioner import partition_of
 from infra.registry.enlist import open_decoder
 from infra.settings import HttpSettings, Settings, child_environment
 from schemas.models import OffsetRange, RequestTraining
@@ -88,7 +89,13 @@ async def test_from_a_version_to_its_events_and_back(town: Town) -> None:
     found = await asked(town, path)
     assert found["interactions"] == 2
     assert await asked(town, f"/lineage/ranges/interactions/{part.partition}?first=2&end=999999", 422)
-    assert await asked(town, f"/lineage/ranges/profiles/{part.partition}?first=0&end=0", 422)
+    mine = partition_of("u1", town.settings.kafka.partitions)
+    withdrawn = next(part for part in ranges if part.topic == "profiles" and part.partition == mine)
+    found = await asked(town, f"/lineage/ranges/profiles/{withdrawn.partition}?first=0&end={withdrawn.end}")
+    (version,) = found["versions"]
+    assert (version["saw"], version["rows"], version["users"], version["exact"]) == (True, 1, 1, True)
+    assert version["left_out"] == {"silent": found["interactions"] - 1}, "who registered is no matter of a dataset"
+    assert await asked(town, f"/lineage/ranges/decisions/{part.partition}?first=0&end=0", 422)
     assert await asked(town, "/lineage/ranges/interactions/99?first=0&end=1", 404)
     assert await asked(town, f"/lineage/models/{town.model}?version=9", 404)
     assert (await asked(town, "/lineage/requests/unheard-of"))["interactions"] == 0
