@@ -35,6 +35,9 @@ PEOPLE = 8
 EACH = 1_000
 """Interactions of each of them, spread evenly over the log, every one with another item."""
 
+STRIDE = 3
+"""They met every third of the most popular items: much of what follows is new to them."""
+
 ITEMS = 3_706
 """As many as MovieLens-1M has."""
 
@@ -76,7 +79,7 @@ def interactions(count: int, *, seed: int = 7) -> Iterator[InteractionRecorded]:
         mine = rest == 0 and turn < PEOPLE * EACH
         yield InteractionRecorded(
             user_id=person(turn % PEOPLE) if mine else users[int(chance.random() * len(users))],
-            item_id=items[(turn // PEOPLE) % ITEMS] if mine else items[int(chance.random() ** 3 * ITEMS)],
+            item_id=items[turn // PEOPLE * STRIDE % ITEMS] if mine else items[int(chance.random() ** 3 * ITEMS)],
             kind="view",
             occurred_at=synthetic.BEGIN + timedelta(seconds=number),
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from inference.counting.gist import Gist
 from inference.counting.names import Names
-from inference.counting.pairs import NOTHING, Counts, counted
+from inference.counting.pairs import NOTHING, Counts, counted_of
 from inference.counting.seen import Seen
 from inference.interactions import Int32Array, Int64Array
 
@@ -93,7 +93,7 @@ class Histories:
             user, item = user[may], item[may]
         wanted = np.zeros(len(self._items), np.bool_)
         wanted[list(items)] = True
-        return counted(user, item, of=wanted[item]) if len(item) else NOTHING
+        return counted_of(user, item, wanted[item]) if len(item) else NOTHING
 
     def _may(
         self, user: Int32Array, offset: Int64Array, end: int, silent: Collection[int], gone: Collection[int]

@@ -70,70 +70,88 @@ def summed(keys: Int64Array, counts: Int64Array) -> Counts:
 NOTHING = summed(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def counted(
-    user: NDArray[Any],
-    item: Int32Array,
-    fresh: NDArray[np.bool_] | None = None,
-    *,
-    of: NDArray[np.bool_] | None = None,
-) -> Counts:
+def counted(user: NDArray[Any], item: Int32Array, fresh: NDArray[np.bool_] | None = None) -> Counts:
     """Count the pairs of histories that stand one after another, each oldest first.
 
     Args:
         user: whose row it is.
         item: item index; a negative one is no item.
         fresh: count only pairs whose second item is one of these rows; None counts all.
-        of: count only pairs whose first item is one of these rows; None counts all.
     """
     base = int(item.max(initial=0)) + 1
-    firsts = None if of is None else np.flatnonzero(of)
-    many = SPAN * (len(item) if firsts is None else len(firsts))
-    found = (_pairs(user, item, fresh, firsts, distance, base) for distance in range(1, SPAN + 1))
-    return _counted_densely(found, base) if base * base <= DENSE * many else _counted_by_order(found, base)
+    found = (_pairs(user, item, fresh, distance, base) for distance in range(1, SPAN + 1))
+    pairs, totals = _totals(found, base * base, SPAN * len(item))
+    return Counts(_keys(*np.divmod(pairs, base)), totals)
+
+
+def counted_of(user: NDArray[Any], item: Int32Array, firsts: NDArray[np.bool_]) -> Counts:
+    """Count only the pairs whose first item is one of these rows.
+
+    Args:
+        user, item: as for `counted`; no item is negative.
+        firsts: mask of the rows.
+    """
+    places, base = np.flatnonzero(firsts), int(item.max(initial=0)) + 1
+    names = np.flatnonzero(np.bincount(item[places], minlength=base))
+    line = np.zeros(base, np.int64)
+    line[names] = np.arange(len(names))
+    lines = line[item[places]] * base
+    found = (_pairs_of(user, item, places, lines, distance) for distance in range(1, SPAN + 1))
+    pairs, totals = _totals(found, len(names) * base, SPAN * len(places))
+    place, second = np.divmod(pairs, base)
+    return Counts(_keys(names[place], second), totals)
 
 
 def _pairs(
-    user: NDArray[Any],
-    item: Int32Array,
-    fresh: NDArray[np.bool_] | None,
-    firsts: Int64Array | None,
-    distance: int,
-    base: int,
+    user: NDArray[Any], item: Int32Array, fresh: NDArray[np.bool_] | None, distance: int, base: int
 ) -> Int64Array:
     """The pairs at this distance, each as its first item times `base` plus its second."""
-    if firsts is None:
-        first, second, same = item[:-distance], item[distance:], user[:-distance] == user[distance:]
-        late = None if fresh is None else fresh[distance:]
-    else:
-        places = firsts[: np.searchsorted(firsts, len(item) - distance)]
-        first, second, same = item[places], item[places + distance], user[places] == user[places + distance]
-        late = None if fresh is None else fresh[places + distance]
-    counts = same & (first != second) & (first >= 0) & (second >= 0)
-    if late is not None:
-        counts &= late
+    first, second = item[:-distance], item[distance:]
+    counts = (user[:-distance] == user[distance:]) & (first != second) & (first >= 0) & (second >= 0)
+    if fresh is not None:
+        counts &= fresh[distance:]
     pairs: Int64Array = first[counts].astype(np.int64) * base + second[counts]
     return pairs
 
 
-def _counted_densely(found: Iterable[Int64Array], base: int) -> Counts:
+def _pairs_of(user: NDArray[Any], item: Int32Array, places: Int64Array, lines: Int64Array, distance: int) -> Int64Array:
+    """The pairs at this distance whose first item stands at these places, each as its line plus its second."""
+    places = places[: np.searchsorted(places, len(item) - distance)]
+    later = places + distance
+    second = item[later]
+    counts = (user[places] == user[later]) & (item[places] != second)
+    pairs: Int64Array = (lines[: len(places)] + second)[counts]
+    return pairs
+
+
+def _totals(found: Iterable[Int64Array], size: int, most: int) -> tuple[Int64Array, Int64Array]:
+    """The pairs in order, each once, and their counts.
+
+    Args:
+        found: by distance.
+        size: above all pairs.
+        most: how many pairs there are at most.
+    """
+    return _counted_densely(found, size) if size <= DENSE * most else _counted_by_order(found)
+
+
+def _counted_densely(found: Iterable[Int64Array], size: int) -> tuple[Int64Array, Int64Array]:
     """Where there are few items for so many pairs: a place for every pair there could be."""
-    totals = np.zeros(base * base, np.int64)
+    totals = np.zeros(size, np.int64)
     for pairs, weight in zip(found, WEIGHTS, strict=True):
-        totals += np.bincount(pairs, minlength=base * base) * weight
+        totals += np.bincount(pairs, minlength=size) * weight
     pairs = np.flatnonzero(totals)
-    return Counts(_keys(pairs, base), totals[pairs])
+    return pairs, totals[pairs]
 
 
-def _counted_by_order(found: Iterable[Int64Array], base: int) -> Counts:
+def _counted_by_order(found: Iterable[Int64Array]) -> tuple[Int64Array, Int64Array]:
     """Else the pairs are put in order, each with its distance in its lowest bits: that is faster than any index."""
     codes = np.sort(np.concatenate([(pairs << 4) | place for place, pairs in enumerate(found)]))
     pairs = codes >> 4
     starts = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])) if len(pairs) else np.zeros(0, np.int64)
     weights = np.array(WEIGHTS, np.int64)[codes & 15]
-    totals = np.add.reduceat(weights, starts) if len(starts) else weights
-    return Counts(_keys(pairs[starts], base), totals)
+    return pairs[starts], np.add.reduceat(weights, starts) if len(starts) else weights
 
 
-def _keys(pairs: Int64Array, base: int) -> Int64Array:
-    first, second = np.divmod(pairs, base)
+def _keys(first: Int64Array, second: Int64Array) -> Int64Array:
     return (first << SHIFT) | second

@@ -16,7 +16,7 @@ from inference.counting.gist import ERASED, GIVEN, WITHDRAWN, Gist, Rows
 from inference.counting.histories import Histories
 from inference.counting.names import Names
 from inference.counting.near import Row, top_row
-from inference.counting.pairs import counted
+from inference.counting.pairs import counted, counted_of
 from inference.counting.scratch import counted_rows
 from inference.counting.seen import NOT_CHOSEN, Seen, hash_of
 from inference.counting.words import Words
@@ -166,7 +166,7 @@ def test_pairs_are_counted_alike_in_both_ways(log: list[Met], wanted: set[int]) 
     for dense in (0, 1 << 20):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(inference.counting.pairs, "DENSE", dense)
-            whole, some = counted(user, item), counted(user, item, of=of)
+            whole, some = counted(user, item), counted_of(user, item, of)
             found.append([*(a.tolist() for a in (whole.keys, whole.counts, some.keys, some.counts))])
         kept = np.isin(whole.keys >> 32, list(wanted))
         assert some.keys.tolist() == whole.keys[kept].tolist()
