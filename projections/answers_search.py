@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Literal
+from uuid import UUID
 
 from pydantic import BaseModel, Field
 
@@ -83,6 +84,26 @@ class FoundEvents(BaseModel):
     events: list[FoundEvent]
     next: str | None = Field(description="give it as `cursor` for the next page; null after the last")
     total: int | None = Field(description="events found, on the first page")
+
+
+class FoundInteraction(BaseModel):
+    """An interaction that a search found."""
+
+    id: UUID
+    user_id: str
+    item_id: str
+    kind: str
+    value: float | None
+    decision_id: str | None = Field(description="the recommendation that it answers")
+    occurred_at: datetime
+    position: str = Field(description="where it stands in the log")
+
+
+class FoundInteractions(BaseModel):
+    """A page of interactions, newest first."""
+
+    interactions: list[FoundInteraction]
+    next: str | None = Field(description="give it as `cursor` for the next page; null after the last")
 
 
 class FoundDecision(BaseModel):

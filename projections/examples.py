@@ -256,6 +256,21 @@ EXAMPLES: Mapping[str, Any] = {
         "next": None,
         "total": 1,
     },
+    "FoundInteractions": {
+        "interactions": [
+            {
+                "id": UUID,
+                "user_id": "u1",
+                "item_id": "50",
+                "kind": "rate",
+                "value": 4.0,
+                "decision_id": None,
+                "occurred_at": NOON,
+                "position": "interactions/3/1207",
+            }
+        ],
+        "next": None,
+    },
     "FoundDecisions": {
         "decisions": [
             {

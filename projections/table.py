@@ -3,6 +3,7 @@
 import asyncio
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor, sql
@@ -64,6 +65,8 @@ class Table:
             await self.prepare_erasures(connection)
             if (mark := await self._mark(connection)) is not None:
                 self._check(mark)
+                if indexed:
+                    await self.index(connection)  # one may have been declared since
                 return False
             await self.make(connection)
             if indexed:
@@ -86,9 +89,23 @@ class Table:
             await self._erasing.prepare(connection)
 
     async def index(self, connection: AsyncConnection[Any]) -> None:
-        """Make the indexes that are no constraints."""
+        """Make the indexes that are no constraints, where they are missing."""
+        there = await self._indexes(connection)
         for index in self.view.indexes:
-            await connection.execute(self.statement(f"CREATE INDEX ON {{table}} {index}"))
+            mark = sha256(index.encode()).hexdigest()
+            if mark not in there:  # told by its mark, because tables are renamed and their indexes are not
+                name = f"retrace_{uuid4().hex}"
+                await connection.execute(self.statement(f"CREATE INDEX {name} ON {{table}} {index}"))
+                comment = sql.SQL("COMMENT ON INDEX {} IS {}")
+                await connection.execute(comment.format(sql.Identifier(self.schema, name), sql.Literal(mark)))
+
+    async def _indexes(self, connection: AsyncConnection[Any]) -> set[str]:
+        """Marks of the indexes that are there."""
+        rows = await connection.execute(
+            "SELECT obj_description(indexrelid, 'pg_class') AS mark FROM pg_index WHERE indrelid = %s::regclass",
+            (self.identifier.as_string(connection),),
+        )
+        return {str(row["mark"]) for row in await rows.fetchall()}
 
     async def analyze(self, connection: AsyncConnection[Any]) -> None:
         """Let the planner know what is in it, as it would before long."""

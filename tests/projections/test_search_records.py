@@ -98,7 +98,7 @@ async def test_what_is_not_searched_is_refused_by_name(told: dict[str, Any], get
     _, page, _ = await get("/events/search", limit=1, **told)
     for asked, code, told_of in [
         ({"type": "UserRegistred"}, "unknown_type", "UserRegistered"),
-        ({"topic": "interactions"}, "unknown_topic", "/users/{user_id}/history"),
+        ({"topic": "interactions"}, "unknown_topic", "/interactions/search"),
         ({"topic": "nothing"}, "unknown_topic", "profiles"),
         ({"cursor": page["next"], "user_id": "u1"}, "cursor_of_another_query", "cursor"),
         ({"user": "u1"}, "unknown_parameter", "user_id"),
