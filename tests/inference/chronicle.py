@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,10 @@ from schemas.contracts import contracts
 from schemas.deadletters import RecordDeadLettered, RecordRecovered
 from schemas.decisions import RecommendationServed, ScoredItem
 from schemas.deployments import (
+    ApprovalPolicySet,
+    ApprovalRequested,
     DeploymentAborted,
+    DeploymentApproved,
     DeploymentCompleted,
     DeploymentLoaded,
     DeploymentPromoted,
@@ -29,6 +33,7 @@ from schemas.deployments import (
     DeploymentValidated,
 )
 from schemas.envelope import Meta
+from schemas.evidence import evidence_sha256
 from schemas.interactions import InteractionRecorded
 from schemas.models import (
     ModelRegistered,
@@ -154,20 +159,55 @@ class Chronicle:
             "trainer",
         )
 
-    async def deploy(self, model: str, version: int, at: datetime, *, by: str, previous: int | None) -> None:
-        """A deployment that goes all the way."""
+    async def deploy(
+        self,
+        model: str,
+        version: int,
+        at: datetime,
+        *,
+        by: str,
+        previous: int | None,
+        approvers: Sequence[str] = (),
+    ) -> None:
+        """A deployment that goes all the way, by the policy that so many people have to approve it."""
         id, artifact = f"d-{version}", f"{version:x}a" * 32
         same: dict[str, Any] = {"model": model, "deployment_id": id}
         sha: dict[str, Any] = {"version": version, "artifact_sha256": artifact}
-        steps: list[Any] = [
-            DeploymentRequested(**same, **sha, rollback_to=previous, requested_by=by),
-            DeploymentValidated(**same, evidence={"golden": "12 of 12 identical", "registered": f"version {version}"}),
-            DeploymentLoaded(**same, evidence={"127.0.0.1:8001": "warmed up in 31 ms"}),
-            DeploymentPromoted(**same, **sha, previous=previous),
-            DeploymentCompleted(**same, evidence={"unloaded": f"{model}-v{previous}" if previous else "nothing"}),
+        found = {
+            "validated": {"golden": "12 of 12 identical", "registered": f"version {version}"},
+            "loaded": {"127.0.0.1:8001": "warmed up in 31 ms"},
+        }
+        wanted = len(approvers)
+        if approvers:
+            policy = ApprovalPolicySet(model=model, approvals=wanted, reason="four eyes", set_by="root")
+            await self.say(policy, at - timedelta(minutes=1), "root")
+        steps: list[tuple[Any, str]] = [
+            (DeploymentRequested(**same, **sha, rollback_to=previous, requested_by=by, approvals_wanted=wanted), by),
+            (DeploymentValidated(**same, evidence=found["validated"]), "deployer"),
+            (DeploymentLoaded(**same, evidence=found["loaded"]), "deployer"),
+            *self._approved({**same, **sha}, found, approvers),
+            (DeploymentPromoted(**same, **sha, previous=previous), "deployer"),
+            (
+                DeploymentCompleted(**same, evidence={"unloaded": f"{model}-v{previous}" if previous else "nothing"}),
+                "deployer",
+            ),
         ]
-        for place, step in enumerate(steps):
-            await self.say(step, at + timedelta(seconds=3 * place), by if place == 0 else "deployer")
+        for place, (step, who) in enumerate(steps):
+            await self.say(step, at + timedelta(seconds=3 * place), who)
+
+    @staticmethod
+    def _approved(
+        named: dict[str, Any], found: Mapping[str, Mapping[str, str]], approvers: Sequence[str]
+    ) -> list[tuple[Any, str]]:
+        if not approvers:
+            return []
+        seen: dict[str, Any] = {"evidence_sha256": evidence_sha256(found), "approvals_wanted": len(approvers)}
+        asked = ApprovalRequested(**named, **seen, timeout_s=604_800, evidence=found)
+        given = [
+            (DeploymentApproved(**named, **seen, approver=who, comment=f"{HOSTILE} is gone", approvals=number), who)
+            for number, who in enumerate(approvers, start=1)
+        ]
+        return [(asked, "deployer"), *given]
 
     async def give_up(self, model: str, version: int, at: datetime, *, by: str, serving: int, reason: str) -> None:
         """A deployment that is taken back."""
@@ -263,7 +303,9 @@ async def _talk(log: Chronicle, dice: random.Random, people: list[str], items: l
             done.add(days)
             previous, (version, algorithm, ndcg, by) = version, trained[days]
             await log.train("movies", version, at - timedelta(minutes=30), algorithm=algorithm, ndcg=ndcg, by=by)
-            await log.deploy("movies", version, at - timedelta(minutes=5), by=by, previous=previous)
+            approvers = ("ben", "eve") if version == 4 else ()
+            begun = at - timedelta(minutes=5)
+            await log.deploy("movies", version, begun, by=by, previous=previous, approvers=approvers)
         user = dice.choice(people) if dice.random() < 0.85 else f"guest-{n}"
         if n != 1234:  # a number that never came to the log
             await log.say(_answer(dice, user, n, at, days, version, items), at, "shop")

@@ -118,6 +118,7 @@ async def test_how_it_did_and_what_went_wrong(told: Told) -> None:
         "consent_respected": True,
         "erasures_complete": True,
         "artifacts_registered": True,
+        "approvals_as_policy": True,
     }
     assert [s["gaps"] for s in made["servers"]] == [[{"first": 1235, "last": 1235}]]
     assert [e["took_s"] for e in made["people"]["erasures"]] == [3, 40]
@@ -247,7 +248,19 @@ async def test_answers_that_should_not_have_been_given(empty: Told) -> None:
     assert page(await empty.report()).count("not passed") == 4
 
 
-FREE = {"by_source", "by_reason", "by_kind", "removed", "params", "found", "manifest", "figures", "reasons", "refusing"}
+FREE = {
+    "shown",
+    "by_source",
+    "by_reason",
+    "by_kind",
+    "removed",
+    "params",
+    "found",
+    "manifest",
+    "figures",
+    "reasons",
+    "refusing",
+}
 """Fields whose names are those of what the log speaks of."""
 
 
