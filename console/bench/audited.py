@@ -36,7 +36,7 @@ EACH = 1_000
 """Interactions of each of them, spread evenly over the log, every one with another item."""
 
 STRIDE = 3
-"""They met every third of the most popular items: much of what follows is new to them."""
+"""They met every third item, each from another place on: what follows for one is still new to another."""
 
 ITEMS = 3_706
 """As many as MovieLens-1M has."""
@@ -79,10 +79,16 @@ def interactions(count: int, *, seed: int = 7) -> Iterator[InteractionRecorded]:
         mine = rest == 0 and turn < PEOPLE * EACH
         yield InteractionRecorded(
             user_id=person(turn % PEOPLE) if mine else users[int(chance.random() * len(users))],
-            item_id=items[turn // PEOPLE * STRIDE % ITEMS] if mine else items[int(chance.random() ** 3 * ITEMS)],
+            item_id=items[_item(turn)] if mine else items[int(chance.random() ** 3 * ITEMS)],
             kind="view",
             occurred_at=synthetic.BEGIN + timedelta(seconds=number),
         )
+
+
+def _item(turn: int) -> int:
+    """Which item one of the people meets when it is their turn."""
+    number, who = divmod(turn, PEOPLE)
+    return (number * STRIDE + who * (ITEMS // PEOPLE)) % ITEMS
 
 
 async def filled(settings: Settings, count: int) -> Decoder:
