@@ -6,6 +6,7 @@ from itertools import zip_longest
 from rich.console import Console
 from rich.table import Table
 
+from console.output import grid
 from inference.explaining.explain import Explanation
 from inference.explaining.remake import Remade
 from inference.explaining.statement import because
@@ -80,7 +81,7 @@ def _recent(remade: Remade) -> str:
 def _items(explanation: Explanation) -> Table:
     remade = explanation.remade
     assert remade is not None
-    table = Table("", "item", "title", "recorded", "made again", "", "because of")
+    table = grid("", "item", "title", "recorded", "made again", "", "because of")
     for place, (was, now) in enumerate(zip_longest(explanation.decision.items, remade.items), start=1):
         item = was.item_id if was else now[0]
         same = was is not None and now is not None and was.item_id == now[0] and _score(was.score) == _score(now[1])
@@ -102,7 +103,7 @@ def _because(remade: Remade, item: str) -> str:
 def _suppose(hypothesis: Hypothesis, titles: Mapping[str, str], console: Console) -> None:
     version = f" version {hypothesis.version}" if hypothesis.version else ""
     remade = hypothesis.remade
-    table = Table("", "item", "title", "recorded", "supposed", "score", "because of")
+    table = grid("", "item", "title", "recorded", "supposed", "score", "because of")
     for change in hypothesis.changes:
         now, was = (str(rank) if rank else "-" for rank in (change.now, change.was))
         score = "" if change.now_score is None else _score(change.now_score)
@@ -131,7 +132,7 @@ def _score(score: float) -> str:
 
 def show_tally(tally: Tally, console: Console) -> None:
     """What came of many decisions."""
-    table = Table("verdict", "decisions", title="decisions made again", title_justify="left")
+    table = grid("verdict", "decisions", title="decisions made again", numbers=("decisions",))
     for name, count in sorted(tally.verdicts.items()):
         table.add_row(name, f"{count:,}")
     console.print(table)
