@@ -38,12 +38,15 @@ class Answer:
 class Api:
     """The three HTTP services.
 
+    Args:
+        actor: in whose name, which only an admin's key may say; the key's own when it is None.
+
     Raises from every call:
         Problem: the service refused; the detail is the service's own.
         Unavailable: the service does not answer.
     """
 
-    def __init__(self, settings: Settings, *, actor: str | None = "console", concurrency: int = 64) -> None:
+    def __init__(self, settings: Settings, *, actor: str | None = None, concurrency: int = 64) -> None:
         self.settings = settings
         self._actor = actor
         self._concurrency = concurrency

@@ -114,7 +114,7 @@ def policy(
 
 
 async def _asked(path: str) -> Any:
-    async with Api(Settings(), actor=None) as api:
+    async with Api(Settings()) as api:
         return (await api.query(path)).body
 
 
@@ -127,7 +127,7 @@ async def _told(method: str, path: str, body: Json, actor: str | None) -> Json:
 async def _set(path: str, body: Json, actor: str | None) -> Any:
     async with Api(Settings(), actor=actor) as api:
         told = await api.command("PUT", path, body)
-    async with Api(Settings(), actor=None) as api:
+    async with Api(Settings()) as api:
         return (await api.query(path, {"min-position": told.position} if told.position else {})).body
 
 

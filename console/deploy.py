@@ -33,7 +33,7 @@ def deploy(
     model: Annotated[str, typer.Argument(help="name of the model")],
     version: Annotated[int | None, typer.Argument(help="which version; the newest when left out")] = None,
     wait: Annotated[bool, typer.Option(help="follow the deployment to its end")] = True,
-    actor: Annotated[str, typer.Option(help="in whose name")] = "console",
+    actor: Annotated[str | None, typer.Option(help="in whose name; only an admin's key may say so")] = None,
 ) -> None:
     """Let a version of a model serve: checked, loaded beside the old one, promoted, or taken back."""
     if not asyncio.run(_deploy(model, version, wait, actor)):
@@ -62,7 +62,7 @@ def recommend(
     console.print(f"[dim]on record: retrace explain {decision['decision_id']}[/]", soft_wrap=True)
 
 
-async def _deploy(model: str, version: int | None, wait: bool, actor: str) -> bool:
+async def _deploy(model: str, version: int | None, wait: bool, actor: str | None) -> bool:
     async with Api(Settings(), actor=actor) as api:
         chosen = _chosen((await api.query(f"/models/{model}")).body, version)
         body = {"version": chosen["version"], "artifact_sha256": chosen["artifact_sha256"]}

@@ -184,7 +184,7 @@ async def find_run(settings: Settings, run_id: str, model: str | None = None) ->
 
 
 async def _train(settings: Settings, model: str, algorithm: str, params: dict[str, str], k: int, wait: bool) -> None:
-    async with Api(settings, actor="console") as api:
+    async with Api(settings) as api:
         body = {"algorithm": algorithm, "params": params, "k": k}
         run_id = (await api.command("POST", f"/models/{model}/training-runs", body)).body["command_id"]
         if not wait:

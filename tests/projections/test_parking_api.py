@@ -175,7 +175,7 @@ async def test_the_command_line_counts_first_and_then_does_it(
         assert (done["recovered"], done["released"]) == (1, 1)
         options = ("--all", "--yes", "--reason", "a test of the shop", "-o", "json")
         skipped = await retrace(mine, "skip", "--view", "user_history", *options)
-        assert (skipped["skipped"], skipped["actor"], skipped["reason"]) == (1, "console", "a test of the shop")
+        assert (skipped["skipped"], skipped["actor"], skipped["reason"]) == (1, "admin", "a test of the shop")
         found = await retrace(mine, "list", "-o", "json")
         states = {one["key"]: one["state"] for one in found["dead_letters"]}
         assert states == {"ana": "recovered", "eva": "skipped"}
