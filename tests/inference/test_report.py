@@ -26,7 +26,8 @@ from infra.settings import Settings, child_environment
 from schemas.errors import Gone, Invalid, NotFound
 from schemas.profiles import ConsentWithdrawn, UserErased, UserRegistered
 
-from .chronicle import HOSTILE, START, Chronicle, make_topics, met, served, three_weeks
+from .chronicle import HOSTILE, START, Chronicle, make_topics, met, served
+from .weeks import three_weeks
 
 DAY = timedelta(days=1)
 END = START + 30 * DAY
