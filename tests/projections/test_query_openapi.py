@@ -10,7 +10,14 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 
 from infra.settings import Settings
-from projections import answers, answers_dead_letters, answers_lineage, answers_runs, answers_search
+from projections import (
+    answers,
+    answers_dead_letters,
+    answers_deployments,
+    answers_lineage,
+    answers_runs,
+    answers_search,
+)
 from projections.examples import EXAMPLES
 from schemas.position import Position
 
@@ -36,7 +43,7 @@ enabled = false
 
 MODELS = {
     name: model
-    for module in (answers, answers_search, answers_dead_letters, answers_runs, answers_lineage)
+    for module in (answers, answers_search, answers_dead_letters, answers_deployments, answers_runs, answers_lineage)
     for name, model in vars(module).items()
     if isinstance(model, type) and issubclass(model, BaseModel)
 }
