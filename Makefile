@@ -11,7 +11,7 @@ demo: env  ## real servers, real data, the whole way
 	$(RUN) retrace demo
 
 test: env  ## every test, against real servers
-	$(RUN) pytest -n 3 --dist loadfile
+	$(RUN) pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: env  ## lint, types, import contracts, generated code
 	$(RUN) ruff check .

@@ -49,7 +49,7 @@ def show(deployment_id: DeploymentId, output: OutputOption = "table") -> None:
     if output == "json":
         typer.echo(as_json(found))
         return
-    console.print(_facts(found))
+    _show(found)
     for line in _given(found):
         console.print(line, markup=False, soft_wrap=True)
 
@@ -67,7 +67,7 @@ def approve(
     """Let a loaded version serve: of exactly the artifact, on exactly the evidence that `show` shows."""
     found = asyncio.run(_asked(f"/deployments/{deployment_id}"))
     if evidence is None:
-        console.print(_facts(found))
+        _show(found)
         typer.confirm("Approve this version on this evidence?", abort=True)
     body = {**_seen(found, evidence), "comment": comment}
     answer = asyncio.run(_told("POST", f"/models/{found['model']}/deployments/{deployment_id}/approve", body, actor))
@@ -175,6 +175,14 @@ def _list_table(found: list[Json]) -> Table:
     return table
 
 
+def _show(one: Json) -> None:
+    """What there is to judge; the hashes stand on lines of their own, whole, to be copied."""
+    console.print(_facts(one))
+    for name in ("artifact", "evidence"):
+        if one[f"{name}_sha256"]:
+            console.print(f"{name} {one[f'{name}_sha256']}", soft_wrap=True)
+
+
 def _facts(one: Json) -> Table:
     table = grid("", "", title=f"deployment {one['deployment_id']}: {one['model']} version {one['version']}")
     own = "counts" if one["requester_may_approve"] else "does not count"
@@ -186,12 +194,9 @@ def _facts(one: Json) -> Table:
     table.add_row("approvals", f"{len(one['approvals'])} of {one['approvals_wanted'] or 0} wanted")
     if one["approve_until"]:
         table.add_row("given up", _time(one["approve_until"]))
-    table.add_row("artifact", one["artifact_sha256"])
     for step in ("validated", "loaded"):
         for name, value in one["evidence"].get(step, {}).items():
             table.add_row(f"{step}: {name}", value)
-    if one["evidence_sha256"]:
-        table.add_row("evidence", one["evidence_sha256"])
     return table
 
 

@@ -19,6 +19,15 @@ from .sharing import SharedStack, shared_stack, turn
 pytest.register_assert_rewrite("commands.protocol.conformance")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that hurt the servers come first, while those hold little and are soon back; short ones come last.
+
+    Workers take file by file in this order: so none is left with a long one at the end.
+    """
+    hurting = {item.path for item in items if item.get_closest_marker("alone")}
+    items.sort(key=lambda item: (item.path not in hurting, item.get_closest_marker("long") is None))
+
+
 @pytest.fixture(scope="session")
 def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The folder of this run, the same for all its workers."""

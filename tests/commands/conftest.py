@@ -13,12 +13,13 @@ from confluent_kafka.admin import AdminClient
 
 from commands.api.app import create_app
 from commands.processor import worker
-from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.connect import librdkafka_options
 from infra.settings import HttpSettings, Settings
 from infra.stack.stack import Stack, merged
+
+from ..calling import http_session
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ async def write_side(corner: Settings) -> AsyncIterator[WriteSide]:
             while not (server.started and health.ready):
                 await asyncio.sleep(0.05)
         port = server.servers[0].sockets[0].getsockname()[1]
-        async with aiohttp.ClientSession(headers=headers_of(corner)) as http:
+        async with http_session(corner) as http:
             yield WriteSide(corner, f"http://127.0.0.1:{port}", http)
     finally:
         server.should_exit = True

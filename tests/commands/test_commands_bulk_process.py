@@ -19,6 +19,8 @@ from infra.registry.enlist import open_decoder
 from infra.settings import child_environment
 from infra.stack.ports import is_free
 
+pytestmark = pytest.mark.long
+
 NDJSON = {"content-type": "application/x-ndjson"}
 LINE = b'{"user_id": "%s-%07d", "item_id": "%s", "kind": "view", "occurred_at": "2026-03-01T12:00:00Z"}\n'
 LARGE = 100_000_000

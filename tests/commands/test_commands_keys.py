@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from infra.access.client import headers_of
 from infra.access.key import parse
@@ -48,11 +48,13 @@ async def becomes(write_side: WriteSide, key: str, wanted: str, within_s: float 
 async def everything(write_side: WriteSide, *topics: str) -> bytes:
     """All bytes of some topics: keys, values and headers."""
     consumer: AIOKafkaConsumer = make_consumer(write_side.settings)
-    consumer.subscribe([physical(write_side.settings, topic) for topic in topics])
     await consumer.start()
     try:
-        found = b""
-        while got := await consumer.getmany(timeout_ms=1000):
+        names, numbers = [physical(write_side.settings, t) for t in topics], range(write_side.settings.kafka.partitions)
+        consumer.assign(places := [TopicPartition(name, number) for name in names for number in numbers])
+        ends, found = await consumer.end_offsets(places), b""
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            got = await consumer.getmany(timeout_ms=1000)
             for record in (record for records in got.values() for record in records):
                 found += b" ".join([record.key or b"", record.value or b"", *(value for _, value in record.headers)])
         return found

@@ -6,6 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytestmark = pytest.mark.long
+
 FRESH_KEYS = """
 import re, uuid, schemathesis
 from commands.api.headers import KEY

@@ -18,6 +18,8 @@ from commands.protocol.state import PartitionState
 from infra.kafka.append import Landed
 from infra.kafka.records import Raw
 
+pytestmark = pytest.mark.long
+
 SCHEDULES = 2000
 
 

@@ -15,6 +15,8 @@ from infra.settings import Settings
 from infra.stack.stack import Stack
 from schemas.errors import Invalid
 
+pytestmark = pytest.mark.long
+
 TINY = Sizes(runs=2, load_s=0.2, closed_s=0.2, ingest=500, log=1_200, few=300, ratings=500, fresh=1)
 
 

@@ -23,6 +23,8 @@ from infra.stack.stack import merged
 
 from .conftest import ROOT, Copied
 
+pytestmark = pytest.mark.long
+
 HOW_TO = (ROOT / "docs" / "how-to" / "add-an-aggregate.md").read_text()
 FILES = re.findall(r"^```\w+ (\S+)\n(.*?)^```$", HOW_TO, re.MULTILINE | re.DOTALL)
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", HOW_TO, re.MULTILINE | re.DOTALL)

@@ -15,13 +15,15 @@ from console.__main__ import app_for
 from inference.report.page import page
 from inference.report.report import report
 from inference.report.scope import resolve
-from infra.access.client import headers_of
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings, child_environment
 from schemas.errors import Problem
 from schemas.evidence import evidence_sha256
 
+from ..calling import http_session
 from .town import Town, eventually, open_town
+
+pytestmark = pytest.mark.long
 
 Json = dict[str, Any]
 
@@ -62,11 +64,6 @@ class Person:
         return await self.says("POST", path, {**named, **seen, "comment": comment})
 
 
-def session(settings: Settings) -> aiohttp.ClientSession:
-    """With the key of the settings; people pause for longer than a service keeps a connection."""
-    return aiohttp.ClientSession(headers=headers_of(settings), connector=aiohttp.TCPConnector(force_close=True))
-
-
 class People:
     """Makes keys, and sessions that use them."""
 
@@ -79,12 +76,12 @@ class People:
         town = self._town
         body = {"name": name, "roles": list(roles)}
         async with (
-            session(town.settings) as http,
+            http_session(town.settings) as http,
             http.post(f"{town.settings.commands.url}/api-keys", json=body) as response,
         ):
             made = await response.json()
         access = town.settings.access.model_copy(update={"key": SecretStr(made["key"])})
-        http = session(town.settings.model_copy(update={"access": access}))
+        http = http_session(town.settings.model_copy(update={"access": access}))
         self._open.append(http)
         person = Person(town, name, http)
         await eventually(lambda: _knows(person))

@@ -26,6 +26,8 @@ from schemas.profiles import ChangePreferences, RegisterUser, WithdrawConsent
 
 from .town import DATA, Town, eventually, meta, open_town
 
+pytestmark = pytest.mark.long
+
 USER, HISTORY = next((user, items) for user, items in DATA.histories().items() if 5 < len(set(items)) < 25)
 
 

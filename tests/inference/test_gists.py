@@ -40,6 +40,8 @@ from .countsmall import SIZE
 from .test_explain import explained
 from .town import ROOT, eventually, meta, open_town
 
+pytestmark = pytest.mark.long
+
 ITEMS = [f"i{number}" for number in range(8)]
 TOPICS = ("interactions", "profiles")
 

@@ -22,6 +22,8 @@ from schemas.profiles import EraseUser, RegisterUser, WithdrawConsent
 
 from .town import DATA, ROOT, Town, eventually, free_port, open_town
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 async def town(settings: Settings) -> AsyncIterator[Town]:

@@ -29,6 +29,8 @@ from schemas.profiles import ConsentWithdrawn, UserErased, UserRegistered
 from .chronicle import HOSTILE, START, Chronicle, make_topics, met, served
 from .weeks import three_weeks
 
+pytestmark = pytest.mark.long
+
 DAY = timedelta(days=1)
 END = START + 30 * DAY
 ROOT = Path(__file__).resolve().parents[2]

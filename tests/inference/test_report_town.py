@@ -15,6 +15,8 @@ from schemas.profiles import EraseUser, RegisterUser
 
 from .town import DATA, Town, open_town
 
+pytestmark = pytest.mark.long
+
 USER = next(user for user, items in DATA.histories().items() if 5 < len(set(items)) < 25)
 
 

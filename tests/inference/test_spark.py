@@ -38,7 +38,10 @@ from schemas.interactions import InteractionRecorded, RatingRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import ConsentGiven, ConsentWithdrawn, UserErased
 
-pytestmark = pytest.mark.timeout(900)  # a Java process and Spark's plans take their time on a busy machine
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+]  # a Java process and Spark's plans take their time on a busy machine
 
 SMALL = {
     "spark.sql.adaptive.enabled": "false",

@@ -35,6 +35,8 @@ from schemas.profiles import RegisterUser, WithdrawConsent
 from .logreader import read_topic
 from .town import DATA, Town, eventually, open_town
 
+pytestmark = pytest.mark.long
+
 ENDLESS: dict[str, Any] = {"algorithm": "ials", "params": {"iterations": "10000000"}}
 
 

@@ -29,7 +29,6 @@ from inference.models import ease
 from inference.store import ArtifactStore
 from inference.triton.client import Triton
 from inference.triton.repository import withdraw
-from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.facts import FactWriter
@@ -44,6 +43,7 @@ from schemas.errors import Unavailable
 from schemas.interactions import InteractionRecorded
 from schemas.models import CompleteTraining, OffsetRange, RequestTraining, StartTraining
 
+from ..calling import http_session
 from .reference import toy
 
 T = TypeVar("T")
@@ -250,7 +250,7 @@ async def open_town(settings: Settings, **changes: Any) -> AsyncIterator[Town]:
         }
     )
     mine = Settings(**mine.model_dump())
-    async with CommandClient(mine, actor="test") as client, aiohttp.ClientSession(headers=headers_of(mine)) as http:
+    async with CommandClient(mine, actor="test") as client, http_session(mine) as http:
         town = Town(mine, model, client, http)
         try:
             await town.start("processor", "commands", "projector")

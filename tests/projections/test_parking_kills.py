@@ -5,6 +5,7 @@ import random
 import sys
 from typing import Any
 
+import pytest
 from psycopg import AsyncConnection
 
 from infra.kafka.facts import FactWriter
@@ -14,6 +15,8 @@ from schemas.deadletters import RetryRequested, SkipRequested
 
 from .conftest import StartProjector, eventually
 from .test_parking import append, looked
+
+pytestmark = pytest.mark.long
 
 Database = AsyncConnection[dict[str, Any]]
 TABLE = user_history.VIEW.physical

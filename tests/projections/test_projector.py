@@ -31,6 +31,8 @@ from .conftest import StartProjector, eventually
 from .telling import append, meta_of, viewed
 from .test_view_results import served
 
+pytestmark = pytest.mark.long
+
 Database = AsyncConnection[dict[str, Any]]
 
 

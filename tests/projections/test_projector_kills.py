@@ -30,6 +30,8 @@ from .conftest import eventually
 from .telling import meta_of, viewed
 from .test_view_results import served
 
+pytestmark = pytest.mark.long
+
 Database = AsyncConnection[dict[str, Any]]
 ZYGOTE = Path(__file__).with_name("zygote.py")
 KILLS = 200

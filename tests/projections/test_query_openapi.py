@@ -24,6 +24,8 @@ from schemas.position import Position
 from .conftest import Get
 from .test_query_api import told
 
+pytestmark = pytest.mark.long
+
 __all__ = ["told"]
 
 CONFIG = """

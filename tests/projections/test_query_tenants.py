@@ -37,6 +37,8 @@ from schemas.profiles import PersonalDataDestroyed, UserErased
 from .conftest import Get, eventually
 from .telling import Decided
 
+pytestmark = pytest.mark.long
+
 TENANTS = ("north", "south")
 IDS = ("k1", "k2")
 FOLDED = sorted({topic for projection in runner.declared() for topic in topics_of(projection)} - {"access"})

@@ -36,6 +36,8 @@ from .conftest import Get, Running, StartProjector, eventually
 from .telling import Decided
 from .test_view_results import served
 
+pytestmark = pytest.mark.long
+
 Database = AsyncConnection[dict[str, Any]]
 
 TOTAL = "SELECT coalesce(sum(next_offset), 0) FROM projection_offsets WHERE view = '{}'"

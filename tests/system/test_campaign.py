@@ -8,6 +8,8 @@ import pytest
 from console.faults.campaign import DEAD_OWNER, KINDS, Plan, Report, run_campaign
 from console.faults.check import check_history
 
+pytestmark = pytest.mark.long
+
 SIGNS = (
     ("kill a processor", "processor does not answer"),
     ("pause a processor", "processor does not answer"),

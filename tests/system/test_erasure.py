@@ -31,6 +31,8 @@ from projections.rebuild import verify
 from projections.runner import declared
 from schemas.errors import Problem
 
+pytestmark = pytest.mark.long
+
 PATIENCE_S = 90.0
 PIECE_BYTES = 16 * 2**20
 

@@ -20,6 +20,8 @@ from schemas.profiles import UserRegistered
 
 from .load import Load
 
+pytestmark = pytest.mark.long
+
 BETWEEN_S = 2.0
 CATCH_UP_S = 60.0
 

@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from infra.audit import keys
 from infra.kafka.facts import FactWriter
 from infra.registry.enlist import open_decoder
@@ -12,6 +14,8 @@ from infra.settings import Settings, child_environment
 
 from .auditing import ROOT, audited, covered, notary_here
 from .test_audit_proof import served
+
+pytestmark = pytest.mark.long
 
 
 async def audit(settings: Settings, *arguments: str) -> tuple[int, str, str]:

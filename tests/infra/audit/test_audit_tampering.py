@@ -27,6 +27,8 @@ from .auditing import ROOT, TOPIC, append, audited, covered, notary_here, until,
 from .tampering import Record, batches, changed, edit, inserted, put, rebuilt, records_of, removed
 from .test_audit_proof import served
 
+pytestmark = pytest.mark.long
+
 SERVERS = ["kafka", "registry"]
 
 
