@@ -155,10 +155,14 @@ async def _rows(database: Database, query: str) -> list[tuple[Any, Any]]:
 
 @asynccontextmanager
 async def growing(log: Log) -> AsyncIterator[None]:
-    """Events come meanwhile: a few at a time, and sometimes enough to be read as columns."""
+    """Events come meanwhile: a few at a time, and sometimes enough to be read as columns.
+
+    What is being written at the end is written whole: of half of it nobody would know whether it is in the log.
+    """
+    stopped = asyncio.Event()
 
     async def grow() -> None:
-        while True:
+        while not stopped.is_set():
             await log.grow(log.chance.choice([1, 5, 20, 20, 300]))
             await asyncio.sleep(0.02)
 
@@ -166,8 +170,8 @@ async def growing(log: Log) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        stopped.set()
+        await task
 
 
 async def caught_up(database: Database, log: Log) -> bool:
