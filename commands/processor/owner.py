@@ -17,6 +17,7 @@ from commands.processor.memory import Memory
 from commands.processor.snapshot import Damaged
 from commands.protocol.log import DecidedLog
 from commands.protocol.writer import Append, Ask, Bury, Read, Take, write
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.append import Landed, Page, Unknown
 from infra.kafka.deadletters import Letters
@@ -100,9 +101,7 @@ class Owner:
         """End at once. A batch under way may still land: where it was expected, or void."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await ended(task)
         await self.memory.close()
         await self.log.close()
         self.health.components.pop(self._name, None)

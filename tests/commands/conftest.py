@@ -1,7 +1,6 @@
 """The write side for real: a processor and the command API over the test servers, started once."""
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 
 from commands.api.app import create_app
 from commands.processor import worker
+from infra.ending import ended
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.connect import librdkafka_options
@@ -95,6 +95,4 @@ async def write_side(corner: Settings) -> AsyncIterator[WriteSide]:
     finally:
         server.should_exit = True
         await tasks[1]
-        tasks[0].cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await tasks[0]
+        await ended(tasks[0])

@@ -1,7 +1,6 @@
 """Fixtures of the read side: its database, a projector, the query API."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from infra.access.client import headers_of
+from infra.ending import ended
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.facts import FactWriter
@@ -51,9 +51,7 @@ class Running:
     task: asyncio.Task[None]
 
     async def stop(self) -> None:
-        self.task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self.task
+        await ended(self.task)
 
 
 StartProjector = Callable[..., Running]
