@@ -27,6 +27,7 @@ def before_call(context, case, kwargs):
 CONFIG = """
 hooks = "fresh_keys"
 seed = 20
+request-timeout = 120
 [generation]
 max-examples = 15
 [checks]
@@ -51,6 +52,7 @@ checks.positive_data_acceptance.expected-statuses = [200, 201, 202, 401, 404, 40
 """
 
 
+@pytest.mark.timeout(900)
 async def test_nothing_contradicts_the_description(write_side: Any, tmp_path: Path) -> None:
     """Clients are generated from the description; a wrong one breaks them all."""
     (tmp_path / "fresh_keys.py").write_text(FRESH_KEYS)

@@ -30,6 +30,7 @@ __all__ = ["told"]
 
 CONFIG = """
 seed = 20
+request-timeout = 120
 [generation]
 max-examples = 10
 [checks]
@@ -75,6 +76,7 @@ async def test_every_operation_says_what_it_takes_and_answers(get: Get) -> None:
                 assert problem["example"]["status"] == int(status), path
 
 
+@pytest.mark.timeout(900)
 async def test_nothing_contradicts_the_description(
     told: list[Position], get: Get, query_url: str, settings: Settings, tmp_path: Path
 ) -> None:
