@@ -8,7 +8,7 @@ checkpoints keeps those right that believe in the same one.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from dataclasses import dataclass
 from random import uniform
 from typing import TypeVar
@@ -19,6 +19,7 @@ from elasticsearch import AsyncElasticsearch
 import projections.views
 from infra.discover import discover
 from infra.elastic import make_elastic
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.facts import FactWriter
 from infra.kafka.membership import Share, join
@@ -157,9 +158,8 @@ class Line:
                 work.result()
                 await change
         finally:
-            for task in (work, change):
-                task.cancel()
-            await asyncio.gather(work, change, return_exceptions=True)
+            with suppress(Exception):  # what `work` failed with has been raised above
+                await ended(work, change)
 
     async def _follow(self, mine: frozenset[int]) -> None:
         """Open the lanes when their store is there; those that stand close together read together."""

@@ -19,6 +19,7 @@ from commands.api.routes import add_route, merged
 from infra.access.gate import Gate
 from infra.access.openapi import open_to, open_to_known
 from infra.access.route import guarded, identity_of
+from infra.ending import ended
 from infra.health import Health
 from infra.settings import Settings
 from schemas.contracts import Contract, contracts
@@ -48,9 +49,7 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
         task = asyncio.create_task(engine.run())
         async with gate.kept():
             yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
     async def handle(request: Request, contract: Contract, in_path: dict[str, Any]) -> Response:
         given = merged(contract, await json_body(request, settings.max_body_bytes), in_path)
