@@ -1,6 +1,6 @@
 """Models: their versions, and the deployments that brought them; now, or as they were."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from fastapi import APIRouter, Path, Response
 
@@ -90,6 +90,10 @@ NO_POLICY = {"approvals": 0, "requester_may_approve": False, "timeout_s": 604_80
 """What holds for a model of which nobody has said anything."""
 
 
+def _no_model(model: str, position: str) -> NoReturn:
+    missing(f"model '{model}'", "GET /models lists those that are registered", position)
+
+
 def routes(models: ReadModels) -> APIRouter:
     """The routes under /models and /deployments."""
     router = APIRouter(route_class=QueryRoute, tags=["models"])
@@ -119,7 +123,7 @@ def routes(models: ReadModels) -> APIRouter:
         found = await models.ask(MODEL, fresh, model=model, before=before, rows=limit + 1)
         live = found.row("live")
         if found.row("known") is None and live is None:
-            missing(f"model '{model}'", "GET /models lists those that are registered", found.position)
+            _no_model(model, found.position)
         versions, more = page_of(found.rows("versions"), limit, pages, "version")
         content = {"model": model, "versions": versions, "live": live, "next": more}
         return paged(content, found.position, pages, limit, more)
@@ -149,7 +153,7 @@ def routes(models: ReadModels) -> APIRouter:
         at, last = pages.place(cursor, str, str) or (None, None)
         found = await models.ask(DEPLOYMENTS, fresh, model=model, at=at, last=last, rows=limit + 1)
         if found.row("known") is None:
-            missing(f"model '{model}'", "GET /models lists those that are registered", found.position)
+            _no_model(model, found.position)
         rows, more = page_of(found.rows("deployments"), limit, pages, "asked_at", "deployment_id")
         return paged([without(row, "asked_at") for row in rows], found.position, pages, limit, more)
 
@@ -187,7 +191,7 @@ def routes(models: ReadModels) -> APIRouter:
         found = await models.ask(POLICY, fresh, model=model)
         row = found.row("policy")
         if row is None and found.row("known") is None:
-            missing(f"model '{model}'", "GET /models lists those that are registered", found.position)
+            _no_model(model, found.position)
         return answer(row or {"model": model, **NO_POLICY, "set_at": None}, found.position)
 
     return router
