@@ -6,7 +6,7 @@ has been reached, so that whoever wrote reads their own writes.
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from infra.access.gate import Gate
 from infra.access.route import guarded
 from infra.elastic import make_elastic
+from infra.ending import ended
 from infra.health import Health
 from infra.postgres import make_pool
 from infra.settings import Settings
@@ -88,10 +89,7 @@ def create_app(settings: Settings, health: Health) -> FastAPI:
             try:
                 yield
             finally:
-                for task in tasks:
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
+                await ended(*tasks)
 
     app = guarded(QueryApi(title="Retrace queries", version="1", description=DESCRIPTION, lifespan=lifespan), gate)
     for router in (search.routes(readers, meaning), *(routes(readers) for routes in ROUTES)):

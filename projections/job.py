@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
+from infra.ending import ended
 from infra.postgres import connect
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -128,8 +129,8 @@ async def unless_stopped(
                 if wish := await Attempts(connection).beat(attempt.id, job.fold.speed.per_s):
                     raise Stopped(wish)
         finally:
-            working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            with suppress(Exception):  # who stopped it does not want to know what it was about to fail with
+                await ended(working)
 
 
 async def checkpoints(connection: AsyncConnection[Any], projection: Projection) -> Positions:

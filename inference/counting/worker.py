@@ -21,6 +21,7 @@ from inference.counting.names import Names
 from inference.counting.table import Place, Table
 from inference.counting.words import Words
 from inference.datasets.dataset import INTERACTIONS, PROFILES
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.consumer import open_consumer
 from infra.kafka.ranges import ranges_now
@@ -89,8 +90,7 @@ async def _own(settings: Settings, health: Health) -> None:
         try:
             await _follow(settings, decoder, fold, table, reached)
         finally:
-            keeping.cancel()
-            await asyncio.wait({keeping})
+            await ended(keeping)
 
 
 async def counted_so_far(

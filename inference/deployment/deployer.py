@@ -19,6 +19,7 @@ from inference.deployment.servers import Servers
 from inference.follower import Batch, Follower
 from inference.saga import Saga
 from infra.discover import discover
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder
@@ -79,11 +80,7 @@ class Worker:
 
     async def stop(self) -> None:
         """End everything; the next run goes on."""
-        tasks = {task for _, task in self._tasks.values()}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await ended(*(task for _, task in self._tasks.values()))
 
     async def repair(self) -> None:
         """Load again what should serve and is not there, on a server that was restarted for example."""

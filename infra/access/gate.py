@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from infra.access.follow import follow
 from infra.access.identity import Identity
@@ -10,6 +10,7 @@ from infra.access.key import PREFIX, parse
 from infra.access.keyring import KeyRing
 from infra.access.token import LONGEST_NAME, Tokens
 from infra.access.uses import Uses
+from infra.ending import ended
 from infra.health import Health
 from infra.settings import Settings
 from schemas.errors import Forbidden, Malformed, Unknown
@@ -45,9 +46,7 @@ class Gate:
         try:
             yield
         finally:
-            following.cancel()
-            with suppress(asyncio.CancelledError):
-                await following
+            await ended(following)
             if self._tokens is not None:
                 await self._tokens.jwks.close()
 

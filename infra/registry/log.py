@@ -19,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NoError, TopicAlreadyExistsError, for_code
 from aiokafka.structs import RecordMetadata
 
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.connect import aiokafka_options
 from infra.settings import Settings
@@ -75,10 +76,11 @@ class SchemaLog:
 
     async def stop(self) -> None:
         """Stop reading and writing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-        await self._drop_producer()
+        try:
+            if self._task is not None:
+                await ended(self._task)
+        finally:
+            await self._drop_producer()
 
     async def catch_up(self) -> Registry:
         """What all replicas together have committed up to now.
