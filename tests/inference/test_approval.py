@@ -21,7 +21,8 @@ from schemas.errors import Problem
 from schemas.evidence import evidence_sha256
 
 from ..calling import http_session
-from .town import Town, eventually, open_town
+from ..eventually import eventually
+from .town import Town, open_town
 
 pytestmark = pytest.mark.long
 

@@ -15,8 +15,9 @@ from infra.settings import Settings
 from schemas.catalog import AddItem
 from schemas.profiles import EraseUser, RegisterUser, WithdrawConsent
 
+from ..eventually import eventually
 from .test_explain import explained
-from .town import Town, eventually, open_town
+from .town import Town, open_town
 
 
 @pytest.fixture

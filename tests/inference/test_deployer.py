@@ -10,7 +10,8 @@ from inference.store import ArtifactStore
 from infra.settings import Settings
 from infra.stack.stack import Stack
 
-from .town import DATA, Town, eventually, open_town
+from ..eventually import eventually
+from .town import DATA, Town, open_town
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ from schemas.envelope import Meta, Recorded
 from schemas.errors import NotFound, Unavailable
 from schemas.identity import derived
 
+from ..eventually import eventually
 from .logreader import read_topic
-from .town import eventually, free_port
+from .town import free_port
 
 
 class Catalogue:
@@ -87,7 +88,7 @@ async def vectors(settings: Settings, at_least: int) -> list[Recorded]:
         found = await read_topic(settings, "embeddings")
         return found if len(found) >= at_least else None
 
-    return await eventually(enough, timeout_s=60, every_s=0.2)
+    return await eventually(enough, within_s=60, every_s=0.2)
 
 
 async def test_a_text_gets_the_vector_that_triton_gives(settings: Settings, catalogue: Catalogue) -> None:

@@ -24,7 +24,8 @@ from schemas.decisions import RecommendationServed, ScoredItem
 from schemas.errors import NotFound
 from schemas.profiles import ChangePreferences, RegisterUser, WithdrawConsent
 
-from .town import DATA, Town, eventually, meta, open_town
+from ..eventually import eventually
+from .town import DATA, Town, meta, open_town
 
 pytestmark = pytest.mark.long
 

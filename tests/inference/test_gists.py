@@ -36,9 +36,10 @@ from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import EraseUser, GiveConsent, RegisterUser, WithdrawConsent
 
+from ..eventually import eventually
 from .countsmall import SIZE
 from .test_explain import explained
-from .town import ROOT, eventually, meta, open_town
+from .town import ROOT, meta, open_town
 
 pytestmark = pytest.mark.long
 

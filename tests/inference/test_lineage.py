@@ -20,7 +20,8 @@ from infra.settings import HttpSettings, Settings, child_environment
 from schemas.models import OffsetRange, RequestTraining
 from schemas.profiles import EraseUser, RegisterUser, WithdrawConsent
 
-from .town import DATA, ROOT, Town, eventually, free_port, open_town
+from ..eventually import eventually
+from .town import DATA, ROOT, Town, free_port, open_town
 
 pytestmark = pytest.mark.long
 

@@ -40,7 +40,8 @@ from schemas.models import (
 )
 from schemas.openlineage import FACETS
 
-from .town import eventually, free_port, open_town
+from ..eventually import eventually
+from .town import free_port, open_town
 
 SHA = "ab" * 32
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)

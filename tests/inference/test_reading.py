@@ -29,7 +29,8 @@ from projections.views import event_index
 from schemas.envelope import Recorded
 from schemas.interactions import InteractionRecorded
 
-from .town import eventually, meta
+from ..eventually import eventually
+from .town import meta
 
 USERS = [f"user {number}" for number in range(6)]
 values = st.lists(st.sampled_from([0, 1, 2, *map(signature, USERS)]), max_size=400)

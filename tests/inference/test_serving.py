@@ -12,8 +12,9 @@ from infra.stack.stack import Stack
 from schemas.catalog import RetireItem
 from schemas.profiles import ChangePreferences, EraseUser, RegisterUser, WithdrawConsent
 
+from ..eventually import eventually
 from .logreader import read_topic
-from .town import DATA, Town, eventually, open_town
+from .town import DATA, Town, open_town
 
 USER, HISTORY = next((user, items) for user, items in DATA.histories().items() if 5 < len(set(items)) < 25)
 

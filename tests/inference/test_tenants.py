@@ -18,7 +18,8 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.topics import DECIDED
 
-from .town import Town, eventually, open_town
+from ..eventually import eventually
+from .town import Town, open_town
 
 WHEN = "2026-01-01T00:00:00Z"
 OURS, THEIRS = "default", "elsewhere"

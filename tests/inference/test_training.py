@@ -32,8 +32,9 @@ from schemas.models import (
 )
 from schemas.profiles import RegisterUser, WithdrawConsent
 
+from ..eventually import eventually
 from .logreader import read_topic
-from .town import DATA, Town, eventually, open_town
+from .town import DATA, Town, open_town
 
 pytestmark = pytest.mark.long
 

@@ -19,7 +19,8 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Invalid, NotFound, Problem
 
-from .town import DATA, Town, eventually, meta, open_town
+from ..eventually import eventually
+from .town import DATA, Town, meta, open_town
 
 USER, HISTORY = next((user, items) for user, items in DATA.histories().items() if 5 < len(set(items)) < 25)
 

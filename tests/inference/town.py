@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import aiohttp
@@ -45,9 +45,9 @@ from schemas.interactions import InteractionRecorded
 from schemas.models import CompleteTraining, OffsetRange, RequestTraining, StartTraining
 
 from ..calling import http_session
+from ..eventually import eventually
 from .reference import toy
 
-T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 DATA = toy(users=30, items=40, rows=900)
 WORKERS = {
@@ -68,16 +68,6 @@ def free_port() -> int:
         one.bind(("127.0.0.1", 0))
         port: int = one.getsockname()[1]
         return port
-
-
-async def eventually(what: Callable[[], Awaitable[T | None]], timeout_s: float = 30, every_s: float = 0.02) -> T:
-    """The first value of `what` that is true."""
-    async with asyncio.timeout(timeout_s):
-        while True:
-            found = await what()
-            if found:
-                return found
-            await asyncio.sleep(every_s)
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Fixtures of the read side: its database, a projector, the query API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,10 @@ from infra.settings import HttpSettings, Settings
 from projections import checkpoint, runner
 from projections.api import create_app
 from projections.view import Projection
+from projections.views import popularity, user_history
+
+from ..eventually import eventually
+from .rebuilding import Database, append, reached
 
 
 @pytest.fixture
@@ -73,13 +77,14 @@ async def projector(settings: Settings, decoder: Decoder) -> AsyncIterator[Start
         await running.stop()
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], *, within_s: float = 30) -> Any:
-    """The first true thing that `check` answers."""
-    until = asyncio.get_running_loop().time() + within_s
-    while not (found := await check()):
-        assert asyncio.get_running_loop().time() < until, f"not within {within_s} s"
-        await asyncio.sleep(0.02)
-    return found
+@pytest.fixture
+async def filled(database: Database, writer: FactWriter, projector: StartProjector) -> Running:
+    """A projector that has folded 2 000 interactions and goes on."""
+    await append(writer, 2_000)
+    running = projector(user_history.VIEW, popularity.VIEW)
+    await reached(database, user_history.VIEW, 2_000)
+    await reached(database, popularity.VIEW, 2_000)
+    return running
 
 
 Get = Callable[..., Coroutine[Any, Any, tuple[int, Any, dict[str, str]]]]

@@ -18,7 +18,8 @@ from infra.settings import HttpSettings, Settings
 from projections.api import create_app
 from schemas.catalog import ItemAdded
 
-from .conftest import Get, eventually
+from ..eventually import eventually
+from .conftest import Get
 from .telling import Decided
 
 FILMS = (

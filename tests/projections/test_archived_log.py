@@ -22,8 +22,9 @@ from projections.attempt import Attempts
 from projections.views import popularity, user_history
 from schemas.errors import Incompatible
 
-from .conftest import Running, StartProjector, eventually
-from .test_rebuild import append, column, reached
+from ..eventually import eventually
+from .conftest import Running, StartProjector
+from .rebuilding import append, column, reached
 
 Database = AsyncConnection[dict[str, Any]]
 TOPIC = "interactions"

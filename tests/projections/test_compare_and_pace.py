@@ -20,7 +20,7 @@ from projections.testing import Log, batch_of
 from projections.views import catalogue_search, popularity
 from schemas.interactions import InteractionRecorded
 
-from .test_rebuild import viewed
+from .telling import viewed
 
 ROWS = [(f"i{n}", n, "2026-01-31T12:00:00Z") for n in range(300)]
 

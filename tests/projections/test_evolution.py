@@ -42,7 +42,8 @@ from schemas.errors import Incompatible
 from schemas.interactions import InteractionRecorded
 from schemas.upcast import UPCASTERS, Fields, upcast
 
-from .conftest import StartProjector, eventually
+from ..eventually import eventually
+from .conftest import StartProjector
 from .test_parking import append, looked
 from .test_parking_api import serving
 

@@ -18,7 +18,8 @@ from schemas.models import ModelRegistered
 from schemas.position import Position
 from schemas.profiles import ConsentWithdrawn, PreferencesChanged, UserErased, UserRegistered
 
-from .conftest import Get, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Get, StartProjector
 from .telling import Decided, key_in, ready
 
 APART_S = 0.02

@@ -31,7 +31,7 @@ from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 
 from ..console.logged import consent
-from .conftest import eventually
+from ..eventually import eventually
 
 Database = AsyncConnection[dict[str, Any]]
 Ask = Callable[[Finder, list[OffsetRange]], Awaitable[Matter]]

@@ -18,7 +18,8 @@ from schemas.models import (
     TrainingStarted,
 )
 
-from .conftest import Get, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Get, StartProjector
 from .telling import Decided, append, ready, viewed
 
 

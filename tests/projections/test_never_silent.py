@@ -14,7 +14,8 @@ from projections.views import popularity
 from projections.watch import Lag, Movement
 from schemas.interactions import InteractionRecorded
 
-from .conftest import Running, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Running, StartProjector
 from .telling import append, viewed
 
 Database = AsyncConnection[dict[str, Any]]

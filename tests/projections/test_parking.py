@@ -14,7 +14,8 @@ from schemas.deadletters import RetryRequested, SkipRequested
 from schemas.envelope import Meta
 from schemas.interactions import InteractionRecorded
 
-from .conftest import StartProjector, eventually
+from ..eventually import eventually
+from .conftest import StartProjector
 from .test_projector import send_raw
 
 Database = AsyncConnection[dict[str, Any]]

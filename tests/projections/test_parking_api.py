@@ -28,7 +28,8 @@ from schemas.errors import Incompatible
 from schemas.profiles import UserRegistered
 from schemas.topics import TOPICS
 
-from .conftest import Get, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Get, StartProjector
 from .test_parking import looked
 from .test_projector import send_raw
 

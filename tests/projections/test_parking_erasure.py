@@ -11,7 +11,8 @@ from infra.settings import Settings
 from projections.views import user_profile
 from schemas.profiles import PreferencesChanged, UserErased, UserRegistered
 
-from .conftest import StartProjector, eventually
+from ..eventually import eventually
+from .conftest import StartProjector
 from .telling import Decided
 
 Database = AsyncConnection[dict[str, Any]]

@@ -13,7 +13,8 @@ from infra.settings import Settings, child_environment
 from projections.views import user_history
 from schemas.deadletters import RetryRequested, SkipRequested
 
-from .conftest import StartProjector, eventually
+from ..eventually import eventually
+from .conftest import StartProjector
 from .test_parking import append, looked
 
 pytestmark = pytest.mark.long

@@ -10,7 +10,8 @@ from infra.settings import Settings
 from projections.rebuild import rebuild, rollback, verify
 from schemas.deadletters import RetryRequested, SkipRequested
 
-from .conftest import StartProjector, eventually
+from ..eventually import eventually
+from .conftest import StartProjector
 from .test_parking import TRAIL, append, aside, looked, parked, shows, trails
 from .test_projector import letters
 

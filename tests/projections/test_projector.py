@@ -27,9 +27,10 @@ from projections.views import decisions_search, popularity, user_history
 from schemas.deadletters import RecordDeadLettered
 from schemas.errors import Rejected
 
-from .conftest import StartProjector, eventually
+from ..eventually import eventually
+from .conftest import StartProjector
+from .samples import served
 from .telling import append, meta_of, viewed
-from .test_view_results import served
 
 pytestmark = pytest.mark.long
 

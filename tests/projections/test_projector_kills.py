@@ -26,9 +26,9 @@ from projections.runner import group_of
 from projections.views import decisions_search, popularity, user_history
 from schemas.interactions import InteractionRecorded
 
-from .conftest import eventually
+from ..eventually import eventually
+from .samples import served
 from .telling import meta_of, viewed
-from .test_view_results import served
 
 pytestmark = pytest.mark.long
 

@@ -26,9 +26,10 @@ from schemas.outcomes import CommandRejected
 from schemas.position import Position
 from schemas.profiles import ConsentWithdrawn, UserRegistered
 
-from .conftest import Get, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Get, StartProjector
+from .samples import completed, promoted, served
 from .telling import Decided, append, meta_of, ready, viewed
-from .test_view_results import completed, promoted, served
 
 
 @pytest.fixture

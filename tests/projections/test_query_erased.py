@@ -18,9 +18,10 @@ from infra.settings import Settings
 from schemas.contracts import contracts
 from schemas.profiles import UserErased, UserRegistered
 
-from .conftest import Get, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Get, StartProjector
+from .samples import served
 from .telling import Decided, meta_of, ready, viewed
-from .test_view_results import served
 
 ANA = Person("default", "ana")
 SECRET = "Ana-Lucía Quetzalcóatl"

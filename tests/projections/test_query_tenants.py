@@ -34,7 +34,8 @@ from schemas.codec import class_of
 from schemas.contracts import Contract, contracts
 from schemas.profiles import PersonalDataDestroyed, UserErased
 
-from .conftest import Get, eventually
+from ..eventually import eventually
+from .conftest import Get
 from .telling import Decided
 
 pytestmark = pytest.mark.long

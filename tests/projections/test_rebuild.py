@@ -1,4 +1,4 @@
-"""Rebuilds on real servers: they can be killed, paused and cancelled, and nobody notices the switch."""
+"""Rebuilds on real servers: they can be killed, paused and cancelled, and leave nothing behind."""
 
 import asyncio
 import contextlib
@@ -10,98 +10,21 @@ from typing import Any
 
 import orjson
 import pytest
-from aiokafka import AIOKafkaProducer
-from psycopg import AsyncConnection, IsolationLevel
-from uuid6 import uuid7
 
-from infra.elastic import index_name, make_elastic
-from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
-from infra.kafka.ranges import ranges_now
-from infra.kafka.records import Decoder
-from infra.postgres import connect
 from infra.settings import Settings, child_environment
-from projections import checkpoint, rebuild, swap
-from projections.attempt import Attempt, Attempts
-from projections.documents import Documents
-from projections.testing import minute
-from projections.view import Projection
-from projections.views import decisions_search, popularity, user_history
-from schemas.envelope import Meta
+from projections import rebuild
+from projections.attempt import Attempts
+from projections.views import popularity, user_history
 from schemas.errors import Rejected
-from schemas.interactions import InteractionRecorded
-from schemas.profiles import UserErased
 
-from .conftest import Get, Running, StartProjector, eventually
-from .telling import Decided
-from .test_view_results import served
+from ..eventually import eventually
+from .conftest import Get, Running
+from .rebuilding import LEFT, Database, append, column, reached, slowly, under_way
 
 pytestmark = pytest.mark.long
 
-Database = AsyncConnection[dict[str, Any]]
-
-TOTAL = "SELECT coalesce(sum(next_offset), 0) FROM projection_offsets WHERE view = '{}'"
-LEFT = """
-    SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE nspname = current_schema() AND relname ~ '^(user_history|popularity)_v1_[0-9a-f]{8}' ORDER BY relname
-"""
-
 WORKS = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'retrace rebuild fold'"
-
-
-def viewed(user: str, item: str = "a") -> InteractionRecorded:
-    return InteractionRecorded(user_id=user, item_id=item, kind="view", occurred_at=minute(0))
-
-
-async def append(writer: FactWriter, count: int, item: str = "a") -> None:
-    events = [viewed(f"u{n % 97}", f"{item}{n % 7}") for n in range(count)]
-    metas = [Meta(id=uuid7(), type=e.AVRO, source="test", subject=e.user_id, time=minute(0)) for e in events]
-    await writer.append_all(list(zip(events, metas, strict=True)))
-
-
-async def decide(writer: FactWriter, *numbers: int) -> None:
-    events = [served(f"d{number}") for number in numbers]
-    metas = [Meta(id=uuid7(), type=e.AVRO, source="test", subject=e.user_id, time=minute(0)) for e in events]
-    await writer.append_all(list(zip(events, metas, strict=True)))
-
-
-async def column(database: Database, query: str) -> list[Any]:
-    return [next(iter(row.values())) async for row in await database.execute(query.encode())]
-
-
-async def reached(database: Database, projection: Projection, count: int) -> None:
-    """Wait until the live read model has seen so many records."""
-
-    async def check() -> bool:
-        return bool(await column(database, TOTAL.format(projection.name)) == [count])
-
-    await eventually(check)
-
-
-@pytest.fixture
-async def filled(database: Database, writer: FactWriter, projector: StartProjector) -> Running:
-    """A projector that has folded 2 000 interactions and goes on."""
-    await append(writer, 2_000)
-    running = projector(user_history.VIEW, popularity.VIEW)
-    await reached(database, user_history.VIEW, 2_000)
-    await reached(database, popularity.VIEW, 2_000)
-    return running
-
-
-def slowly(settings: Settings, projection: Projection) -> "asyncio.Task[Attempt]":
-    """A rebuild in this process that takes seconds."""
-    return asyncio.create_task(rebuild.rebuild(settings, projection, rate=200))
-
-
-async def under_way(database: Database, view: str, *, folded: int = 1) -> Attempt:
-    """The rebuild of a view, once it has read so much."""
-
-    async def check() -> Attempt | None:
-        found = await Attempts(database).all(view)
-        return found[0] if found and found[0].folded >= folded else None
-
-    attempt: Attempt = await eventually(check)
-    return attempt
 
 
 async def test_a_killed_rebuild_goes_on_where_it_was(settings: Settings, database: Database, filled: Running) -> None:
@@ -220,128 +143,6 @@ async def test_a_verification_that_is_cut_off_leaves_nothing(
     assert await column(database, "SELECT id FROM projection_rebuilds") == []
 
 
-async def test_a_rollback_brings_back_the_old_one_with_all_that_came_since(
-    settings: Settings, database: Database, writer: FactWriter, filled: Running
-) -> None:
-    """Going back must not lose what happened after the switch; forward again, neither."""
-    await database.execute("UPDATE popularity_v1 SET interactions = interactions + 1000000 WHERE item_id = 'a3'")
-    attempt = await rebuild.rebuild(settings, popularity.VIEW)
-    assert attempt.comparison is not None
-    assert not attempt.comparison.equal
-    total = "SELECT sum(interactions) FROM popularity"
-    await append(writer, 500, item="b")
-    await reached(database, popularity.VIEW, 2_500)
-    assert await column(database, total) == [2_500]
-    assert (await rebuild.rollback(settings, popularity.VIEW)).state == "rolled_back"
-    assert await column(database, total) == [1_002_500]
-    await append(writer, 500, item="c")
-    await reached(database, popularity.VIEW, 3_000)
-    assert await column(database, total) == [1_003_000]
-    assert (await rebuild.switch(settings, popularity.VIEW)).state == "switched"
-    assert await column(database, total) == [3_000]
-    assert (await rebuild.verify(settings, popularity.VIEW)).equal
-    tables = LEFT.replace("WHERE", "WHERE relkind = 'r' AND")
-    assert len(await column(database, tables)) == 2
-    assert await rebuild.retire(settings, popularity.VIEW) == [attempt.target]
-    assert await column(database, tables) == []
-
-
-async def test_readers_never_fail_nor_see_less_than_their_checkpoints_say(
-    settings: Settings, database: Database, writer: FactWriter, filled: Running
-) -> None:
-    """The whole point: whoever reads, and whoever writes, does not notice."""
-    stop = asyncio.Event()
-    readers = [asyncio.create_task(_read(settings, level, stop)) for level in (*IsolationLevel,) for _ in range(2)]
-    writing = asyncio.create_task(_write(writer, stop))
-    await rebuild.rebuild(settings, user_history.VIEW)
-    for _ in range(3):
-        await rebuild.rollback(settings, user_history.VIEW)
-        await rebuild.switch(settings, user_history.VIEW)
-    stop.set()
-    reads = await asyncio.gather(*readers)
-    await reached(database, user_history.VIEW, 2_000 + await writing)
-    assert min(reads) > 10
-    assert (await rebuild.verify(settings, user_history.VIEW)).equal
-
-
-async def _read(settings: Settings, level: IsolationLevel, stop: asyncio.Event) -> int:
-    """Read again and again; in a snapshot the rows are as many as the checkpoints say."""
-    reads = 0
-    exact = level in (IsolationLevel.REPEATABLE_READ, IsolationLevel.SERIALIZABLE)
-    async with await connect(settings, "test reader") as connection:
-        await connection.set_isolation_level(level)
-        await connection.set_read_only(True)
-        while not stop.is_set():
-            async with connection.transaction():
-                (said,) = await column(connection, TOTAL.format("user_history"))
-                (rows,) = await column(connection, "SELECT count(*) FROM user_history")
-            assert rows == said if exact else rows >= said
-            reads += 1
-            await asyncio.sleep(0.01)
-    return reads
-
-
-async def _write(writer: FactWriter, stop: asyncio.Event) -> int:
-    written = 0
-    while not stop.is_set():
-        await append(writer, 20)
-        written += 20
-        await asyncio.sleep(0.02)
-    return written
-
-
-async def test_a_switch_waits_for_whoever_has_been_reading(
-    settings: Settings, database: Database, filled: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A report that began before the switch would find rows missing in the new table; it is waited for."""
-    monkeypatch.setattr(swap, "PATIENCE_S", 0.5)
-    await rebuild.rebuild(settings, user_history.VIEW, switches=False)
-    async with await connect(settings, "report") as report:
-        await report.set_isolation_level(IsolationLevel.REPEATABLE_READ)
-        async with report.transaction():
-            await column(report, TOTAL.format("user_history"))
-            with pytest.raises(swap.StillRead, match="transaction open since"):
-                await rebuild.switch(settings, user_history.VIEW)
-    assert (await rebuild.switch(settings, user_history.VIEW)).state == "switched"
-
-
-async def test_a_switch_does_not_stand_in_the_way_of_queries(
-    settings: Settings, database: Database, filled: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Queries queue behind whoever waits for a lock: one long query and a patient switch would stop them all."""
-    monkeypatch.setattr(swap, "PATIENCE_S", 1.5)
-    await rebuild.rebuild(settings, user_history.VIEW, switches=False)
-    async with await connect(settings, "report") as report, report.transaction():
-        await column(report, "SELECT count(*) FROM user_history")  # reads committed: holds a lock, and no snapshot
-        switching = asyncio.create_task(rebuild.switch(settings, user_history.VIEW))
-        while not switching.done():
-            await database.execute("SET statement_timeout = '900ms'")
-            assert await column(database, "SELECT count(*) FROM user_history") == [2_000]
-        with pytest.raises(swap.StillRead, match="without a pause"):
-            await switching
-    assert (await rebuild.switch(settings, user_history.VIEW)).state == "switched"
-
-
-async def test_earlier_versions_are_removed_when_a_later_one_is_shown(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector, filled: Running
-) -> None:
-    """A disk fills with tables that nobody reads; the one that is read must not be among those removed."""
-    await filled.stop()
-    later = replace(popularity.VIEW, version=2)
-    with pytest.raises(Rejected):
-        await rebuild.retire(settings, later)
-    projector(later)
-    shown = "SELECT obj_description(oid) FROM pg_class WHERE oid = to_regclass('popularity')"
-    await eventually(lambda: _says(database, shown, "2"))
-    assert await rebuild.retire(settings, later) == ["popularity_v1", "popularity_v1_seen"]
-    assert await column(database, "SELECT sum(interactions) FROM popularity") == [2_000]
-    assert await column(database, "SELECT DISTINCT version FROM projection_offsets WHERE view = 'popularity'") == [2]
-
-
-async def _says(database: Database, query: str, value: object) -> bool:
-    return await column(database, query) == [value]
-
-
 async def test_what_makes_no_sense_is_refused(settings: Settings, database: Database, filled: Running) -> None:
     """A mistyped command must not start anything, and must say what to do."""
     view = popularity.VIEW
@@ -388,93 +189,6 @@ async def test_what_is_gone_is_folded_again(settings: Settings, database: Databa
     assert resumed.comparison.equal
 
 
-async def test_a_rebuild_tells_nobody(
-    settings: Settings, database: Database, writer: FactWriter, filled: Running
-) -> None:
-    """Waiting queries would take its progress for that of the live one; its dead letters have been written before."""
-    before = await _letters(settings)
-    async with await connect(settings, "listener") as listener:
-        await listener.execute(f"LISTEN {checkpoint.channel(settings.postgres.db_schema)}".encode())
-        await rebuild.rebuild(settings, user_history.VIEW)
-        assert [note async for note in listener.notifies(timeout=0.5)] == []
-    assert await _letters(settings) == before
-
-
-async def _letters(settings: Settings) -> Any:
-    return await ranges_now(settings, ["dead-letters"])
-
-
-async def test_an_index_is_switched_and_rolled_back(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
-) -> None:
-    """The same for Elasticsearch: the alias moves, the old index is kept, and has what came since when it returns."""
-    view = decisions_search.INDEX
-    projector(view)
-    await decide(writer, *range(20))
-    await reached(database, view, 20)
-    async with make_elastic(settings) as client:
-        await client.delete(index=index_name(settings, view.name), id="d3", refresh=True)
-        attempt = await rebuild.rebuild(settings, view)
-        comparison = attempt.comparison
-        assert comparison is not None
-        assert (comparison.live_rows, comparison.fresh_rows) == (19, 20)
-        assert [(one.side, orjson.loads(one.row)["_id"]) for one in comparison.sample] == [("fresh", "d3")]
-        await decide(writer, 20)
-        await reached(database, view, 21)
-        assert await _found(settings) == 21
-        await rebuild.rollback(settings, view)
-        assert await _found(settings) == 20
-        await rebuild.switch(settings, view)
-        assert (await rebuild.verify(settings, view)).equal
-        await rebuild.retire(settings, view)
-        assert len(await client.indices.get(index=index_name(settings, f"{view.physical}_*"))) == 1
-
-
-async def test_an_alias_that_was_switched_by_a_killed_process_is_put_on_record(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
-) -> None:
-    """Elasticsearch and PostgreSQL do not commit together; the live index must never be cancelled away."""
-    view = decisions_search.INDEX
-    projector(view)
-    await decide(writer, *range(5))
-    await reached(database, view, 5)
-    attempt = await rebuild.rebuild(settings, view, switches=False)
-    assert attempt.target is not None
-    async with make_elastic(settings) as client:
-        live = Documents(view, settings, client)
-        await Attempts(database).set(attempt.id, counterpart=await live.live())
-        await live.give_way(attempt.target)
-    with pytest.raises(Rejected):
-        await rebuild.cancel(settings, view)
-    (found,) = await Attempts(database).all(view.name)
-    assert found.state == "switched"
-    await decide(writer, 5)
-    await reached(database, view, 6)
-    assert (await rebuild.rollback(settings, view)).state == "rolled_back"
-    assert (await rebuild.verify(settings, view)).equal
-
-
-async def test_a_cancelled_rebuild_leaves_no_index(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
-) -> None:
-    """As in PostgreSQL."""
-    view = decisions_search.INDEX
-    projector(view)
-    await decide(writer, *range(5))
-    await reached(database, view, 5)
-    await rebuild.rebuild(settings, view, switches=False)
-    await rebuild.cancel(settings, view)
-    async with make_elastic(settings) as client:
-        assert len(await client.indices.get(index=index_name(settings, f"{view.physical}_*"))) == 1
-    assert await _found(settings) == 5
-
-
-async def _found(settings: Settings) -> int:
-    async with make_elastic(settings) as client:
-        answer = await client.count(index=index_name(settings, decisions_search.INDEX.name))
-        return int(answer["count"])
-
-
 async def test_rebuilds_are_seen_over_http(settings: Settings, database: Database, filled: Running, get: Get) -> None:
     """Whoever waits for one need not sit at the terminal that began it."""
     attempt = await rebuild.rebuild(settings, popularity.VIEW)
@@ -507,21 +221,3 @@ async def _retrace(settings: Settings, *arguments: str) -> tuple[int, Any]:
     told, _ = await process.communicate()
     assert process.returncode is not None
     return process.returncode, orjson.loads(told) if told else None
-
-
-async def test_an_erasure_reaches_what_rests_and_what_is_kept(
-    settings: Settings, database: Database, decoder: Decoder, filled: Running
-) -> None:
-    """Somebody who was erased may be in no table that is only kept for going back."""
-    await rebuild.rebuild(settings, user_history.VIEW)
-    await rebuild.rebuild(settings, user_history.VIEW, switches=False)
-    tables = await column(database, LEFT.replace("WHERE", "WHERE relname !~ '_seen' AND relkind = 'r' AND"))
-    assert len(tables) == 2
-    async with AIOKafkaProducer(**aiokafka_options(settings.kafka)) as producer:
-        await Decided(settings, decoder, producer).append(UserErased(user_id="u1", reason="asked"))
-    query = "SELECT count(*) FROM {} WHERE user_id = 'u1'"
-    await eventually(lambda: _says(database, query.format("user_history"), 0))
-    for table in tables:
-        assert await column(database, query.format(table)) == [0]
-    await rebuild.switch(settings, user_history.VIEW)
-    assert (await rebuild.verify(settings, user_history.VIEW)).equal

@@ -11,7 +11,8 @@ from projections.views import catalogue_search
 from schemas.catalog import ItemChanged, ItemRetired
 from schemas.embeddings import ItemEmbedded
 
-from .conftest import Get, StartProjector, eventually
+from ..eventually import eventually
+from .conftest import Get, StartProjector
 from .searching import FILMS, decided, embedding, film, ids, querying
 from .telling import Decided, meta_of
 

@@ -17,9 +17,9 @@ from schemas.outcomes import CommandRejected
 from schemas.profiles import ConsentWithdrawn, UserRegistered
 
 from .conftest import Get, StartProjector
+from .samples import served
 from .searching import decided
 from .telling import Decided, meta_of
-from .test_view_results import served
 
 REGISTERED = ModelRegistered(
     model="movies", version=1, run_id="r1", algorithm="ease", artifact_sha256="a", dataset_sha256="d", metrics={}
