@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -11,7 +10,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
 from infra.access.client import headers_of
-from infra.ending import ended
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.facts import FactWriter
@@ -26,6 +24,7 @@ from projections.views import popularity, user_history
 
 from ..eventually import eventually
 from .rebuilding import Database, append, reached
+from .running import Running, StartProjector
 
 
 @pytest.fixture
@@ -45,20 +44,6 @@ async def decoder(settings: Settings) -> Decoder:
 async def writer(settings: Settings, decoder: Decoder) -> AsyncIterator[FactWriter]:
     async with FactWriter(settings, decoder.codec) as opened:
         yield opened
-
-
-@dataclass
-class Running:
-    """A projector in this process."""
-
-    health: Health
-    task: asyncio.Task[None]
-
-    async def stop(self) -> None:
-        await ended(self.task)
-
-
-StartProjector = Callable[..., Running]
 
 
 @pytest.fixture

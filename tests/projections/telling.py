@@ -18,7 +18,7 @@ from schemas.envelope import Meta
 from schemas.interactions import InteractionRecorded
 from schemas.position import Position
 
-from .conftest import Running
+from .running import Running
 
 
 def viewed(user: str, item: str = "a", at: float = 0) -> InteractionRecorded:

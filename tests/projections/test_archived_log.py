@@ -23,8 +23,8 @@ from projections.views import popularity, user_history
 from schemas.errors import Incompatible
 
 from ..eventually import eventually
-from .conftest import Running, StartProjector
 from .rebuilding import append, column, reached
+from .running import Running, StartProjector
 
 Database = AsyncConnection[dict[str, Any]]
 TOPIC = "interactions"

@@ -43,7 +43,7 @@ from schemas.interactions import InteractionRecorded
 from schemas.upcast import UPCASTERS, Fields, upcast
 
 from ..eventually import eventually
-from .conftest import StartProjector
+from .running import StartProjector
 from .test_parking import append, looked
 from .test_parking_api import serving
 

@@ -19,7 +19,8 @@ from schemas.position import Position
 from schemas.profiles import ConsentWithdrawn, PreferencesChanged, UserErased, UserRegistered
 
 from ..eventually import eventually
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .telling import Decided, key_in, ready
 
 APART_S = 0.02

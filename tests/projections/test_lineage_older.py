@@ -19,7 +19,8 @@ from schemas.models import (
 )
 
 from ..eventually import eventually
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .telling import Decided, append, ready, viewed
 
 

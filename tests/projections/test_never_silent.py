@@ -15,7 +15,7 @@ from projections.watch import Lag, Movement
 from schemas.interactions import InteractionRecorded
 
 from ..eventually import eventually
-from .conftest import Running, StartProjector
+from .running import Running, StartProjector
 from .telling import append, viewed
 
 Database = AsyncConnection[dict[str, Any]]

@@ -15,7 +15,7 @@ from schemas.envelope import Meta
 from schemas.interactions import InteractionRecorded
 
 from ..eventually import eventually
-from .conftest import StartProjector
+from .running import StartProjector
 from .test_projector import send_raw
 
 Database = AsyncConnection[dict[str, Any]]

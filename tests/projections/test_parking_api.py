@@ -29,7 +29,8 @@ from schemas.profiles import UserRegistered
 from schemas.topics import TOPICS
 
 from ..eventually import eventually
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .test_parking import looked
 from .test_projector import send_raw
 

@@ -12,7 +12,7 @@ from projections.views import user_profile
 from schemas.profiles import PreferencesChanged, UserErased, UserRegistered
 
 from ..eventually import eventually
-from .conftest import StartProjector
+from .running import StartProjector
 from .telling import Decided
 
 Database = AsyncConnection[dict[str, Any]]

@@ -14,7 +14,7 @@ from projections.views import user_history
 from schemas.deadletters import RetryRequested, SkipRequested
 
 from ..eventually import eventually
-from .conftest import StartProjector
+from .running import StartProjector
 from .test_parking import append, looked
 
 pytestmark = pytest.mark.long

@@ -11,7 +11,7 @@ from projections.rebuild import rebuild, rollback, verify
 from schemas.deadletters import RetryRequested, SkipRequested
 
 from ..eventually import eventually
-from .conftest import StartProjector
+from .running import StartProjector
 from .test_parking import TRAIL, append, aside, looked, parked, shows, trails
 from .test_projector import letters
 

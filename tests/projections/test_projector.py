@@ -28,7 +28,7 @@ from schemas.deadletters import RecordDeadLettered
 from schemas.errors import Rejected
 
 from ..eventually import eventually
-from .conftest import StartProjector
+from .running import StartProjector
 from .samples import served
 from .telling import append, meta_of, viewed
 

@@ -27,7 +27,8 @@ from schemas.position import Position
 from schemas.profiles import ConsentWithdrawn, UserRegistered
 
 from ..eventually import eventually
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .samples import completed, promoted, served
 from .telling import Decided, append, meta_of, ready, viewed
 

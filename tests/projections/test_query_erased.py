@@ -19,7 +19,8 @@ from schemas.contracts import contracts
 from schemas.profiles import UserErased, UserRegistered
 
 from ..eventually import eventually
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .samples import served
 from .telling import Decided, meta_of, ready, viewed
 

@@ -19,8 +19,9 @@ from projections.views import popularity, user_history
 from schemas.errors import Rejected
 
 from ..eventually import eventually
-from .conftest import Get, Running
+from .conftest import Get
 from .rebuilding import LEFT, Database, append, column, reached, slowly, under_way
+from .running import Running
 
 pytestmark = pytest.mark.long
 

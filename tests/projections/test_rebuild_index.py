@@ -15,8 +15,8 @@ from projections.views import decisions_search
 from schemas.envelope import Meta
 from schemas.errors import Rejected
 
-from .conftest import StartProjector
 from .rebuilding import Database, reached
+from .running import StartProjector
 from .samples import served
 
 pytestmark = pytest.mark.long

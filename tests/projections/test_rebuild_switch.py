@@ -20,8 +20,8 @@ from schemas.errors import Rejected
 from schemas.profiles import UserErased
 
 from ..eventually import eventually
-from .conftest import Running, StartProjector
 from .rebuilding import LEFT, TOTAL, Database, append, column, reached, says
+from .running import Running, StartProjector
 from .telling import Decided
 
 pytestmark = pytest.mark.long

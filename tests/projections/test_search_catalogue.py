@@ -12,7 +12,8 @@ from schemas.catalog import ItemChanged, ItemRetired
 from schemas.embeddings import ItemEmbedded
 
 from ..eventually import eventually
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .searching import FILMS, decided, embedding, film, ids, querying
 from .telling import Decided, meta_of
 

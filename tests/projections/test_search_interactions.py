@@ -17,7 +17,8 @@ from projections.views import user_history, user_profile
 from schemas.identity import TENANTS
 from schemas.interactions import InteractionRecorded
 
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .telling import meta_of
 
 PAGE = 4

@@ -16,7 +16,8 @@ from schemas.models import ModelRegistered
 from schemas.outcomes import CommandRejected
 from schemas.profiles import ConsentWithdrawn, UserRegistered
 
-from .conftest import Get, StartProjector
+from .conftest import Get
+from .running import StartProjector
 from .samples import served
 from .searching import decided
 from .telling import Decided, meta_of
