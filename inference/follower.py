@@ -5,7 +5,7 @@ offset only tells what an earlier run has dealt with.
 """
 
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from infra.kafka.consumer import make_consumer
+from infra.kafka.past import past
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -72,6 +73,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         self._handled: dict[TopicPartition, int] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._read: dict[TopicPartition, int] = {}
+        self._past: list[Raw] = []
 
     async def __aenter__(self) -> Self:
         self._consumer.subscribe([self._topic], listener=self)
@@ -96,14 +98,15 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         """What has come since the last poll; waits a moment when there is nothing.
 
         Raises:
-            Incompatible: an event cannot be read.
+            Incompatible: an event cannot be read, or neither Kafka nor the archive has the first ones.
             Unavailable: the registry or the brokers are away; poll again.
         """
         fetched = await self._consumer.getmany(timeout_ms=POLL_MS)
         if self._reassigned:
             await self._begin_again()
             return Batch((), restarted=True, caught_up=False)
-        raws = [from_aiokafka(r, self._settings.topic_prefix) for records in fetched.values() for r in records]
+        raws, self._past = self._past, []
+        raws += [from_aiokafka(r, self._settings.topic_prefix) for records in fetched.values() for r in records]
         try:
             await self._decoder.learn(raws)
         except Unavailable:
@@ -119,7 +122,7 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
     def _heard(self, raws: Iterable[Raw]) -> Iterable[Heard]:
         for raw in raws:
             partition = TopicPartition(self._topic, raw.partition)
-            self._read[partition] = raw.offset + 1
+            self._read[partition] = max(raw.offset + 1, self._read.get(partition, 0))
             recorded = self._decoder.decode(raw) if raw.tenant == self._settings.tenant else None
             if recorded is not None:
                 yield Heard(recorded, raw.offset < self._handled.get(partition, 0))
@@ -129,11 +132,15 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             self._handled = {p: await self._committed(p) for p in partitions}
             self._ends = await self._consumer.end_offsets(partitions) if partitions else {}
-            if partitions:
-                await self._consumer.seek_to_beginning(*partitions)
+            self._past, self._read = [], {}
+            async with aclosing(past(self._settings, self._consumer, dict.fromkeys(partitions, 0))) as pieces:
+                async for piece in pieces:
+                    self._past += piece.raws
+                    self._read[piece.at] = piece.next_offset
+            for partition in partitions:
+                self._consumer.seek(partition, self._read.get(partition, 0))
         except (KafkaError, IllegalStateError) as fault:
             raise Unavailable(f"Kafka does not tell where {self._topic} ends: {fault!r}") from fault
-        self._read = {}
         self._reassigned = False
 
     async def _committed(self, partition: TopicPartition) -> int:

@@ -7,7 +7,7 @@ was begun before a crash is begun again: the committed offsets stay before the f
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -21,6 +21,7 @@ from commands.api.sender import CommandSender
 from commands.eraser.readmodels import ReadModels
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
+from infra.kafka.past import past
 from infra.kafka.records import Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.kafka.watch import watch
@@ -90,6 +91,7 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
         self._keys = keys
         self._models = models
         self._sender = sender
+        self._new: set[TopicPartition] = set()
         self._open: dict[TopicPartition, list[Erasure]] = {}
         self._read: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -112,23 +114,29 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Leave them to whoever has them next; what is not reported is not committed either."""
+        self._new -= set(revoked)
         for at in revoked:
             for kept in (self._open, self._read, self._committed):
                 kept.pop(at, None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Go on from what was committed."""
+        """Go on from what was committed, once `_recall` has been there."""
+        self._new |= set(assigned)
+        self._consumer.pause(*assigned)
         log.info("partitions assigned", partitions=[at.partition for at in assigned])
 
     async def _step(self) -> None:
         try:
+            for at in list(self._new):
+                await self._recall(at)
             got: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=POLL_MS)
             for at, records in got.items():
-                self._take(at, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
+                raws = [from_aiokafka(record, self._settings.topic_prefix) for record in records]
+                self._take(at, raws, raws[-1].offset + 1)
             await self._destroy()
             await self._report()
             await self._commit()
-        except (KafkaError, Unavailable) as fault:
+        except (KafkaError, IllegalStateError, Unavailable) as fault:
             self._health.failed(COMPONENT, getattr(fault, "detail", "") or repr(fault))
             await asyncio.sleep(RETRY_S)
         else:
@@ -136,11 +144,28 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
             WAITING.set(waiting)
             self._health.ok(COMPONENT, f"{waiting} wait for the read models" if waiting else "")
 
-    def _take(self, at: TopicPartition, raws: Sequence[Raw]) -> None:
+    async def _recall(self, at: TopicPartition) -> None:
+        """Take what Kafka has deleted since it was committed to, and let come what it has.
+
+        Raises:
+            Incompatible: the archive does not have it either.
+            IllegalStateError: the partition was taken away meanwhile.
+        """
+        reached = await self._consumer.committed(at) or 0
+        self._open.pop(at, None)  # if this was tried before
+        async with aclosing(past(self._settings, self._consumer, {at: reached})) as pieces:
+            async for piece in pieces:
+                self._take(at, piece.raws, piece.next_offset)
+                reached = piece.next_offset
+        self._consumer.seek(at, reached)
+        self._consumer.resume(at)
+        self._new.discard(at)
+
+    def _take(self, at: TopicPartition, raws: Sequence[Raw], next_offset: int) -> None:
         found = [Erasure(raw) for raw in raws if raw.counts and _is_erasure(raw)]
         if found:
             self._open.setdefault(at, []).extend(found)
-        self._read[at] = raws[-1].offset + 1
+        self._read[at] = next_offset
 
     async def _destroy(self) -> None:
         for erasure in (one for some in self._open.values() for one in some if one.keys is None):

@@ -60,8 +60,8 @@ logger = structlog.get_logger()
 class Flow(Protocol):
     """The tap of one command partition."""
 
-    async def open_at(self, offset: int) -> None:
-        """Let commands come, from `offset`."""
+    async def open_at(self, offset: int, inbox: Inbox) -> None:
+        """Let commands come into the inbox, from `offset`."""
 
     def open(self) -> None:
         """Let commands come again."""
@@ -164,7 +164,7 @@ class Owner:
 
     async def _take(self, start: int) -> Sequence[Raw]:
         if not self._flowing:
-            await self.flow.open_at(start)
+            await self.flow.open_at(start, self.inbox)
             self._flowing = True
         self.memory.keep(changes=CHANGES_DECIDED)
         self.health.ok(self._name, self.memory.trouble)

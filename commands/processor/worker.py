@@ -7,7 +7,7 @@ stands where nobody expects it.
 import asyncio
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -18,6 +18,7 @@ from aiokafka.errors import KafkaError
 import commands.aggregates
 from commands.aggregate import Aggregate
 from commands.processor.catchup import catch_up
+from commands.processor.inbox import Inbox
 from commands.processor.memory import Limits, Memory
 from commands.processor.owner import Owner
 from commands.processor.snapshot import Snapshot, state_decoder
@@ -28,6 +29,7 @@ from infra.kafka.consumer import make_consumer
 from infra.kafka.deadletters import DeadLetters, Letters
 from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
+from infra.kafka.past import past
 from infra.kafka.records import Decoder, from_aiokafka
 from infra.kafka.topics import logical, physical
 from infra.kafka.watch import watch
@@ -145,7 +147,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
             decoder=self._decoder,
             letters=self._letters,
             health=self._health,
-            flow=Flow(self._consumer, at),
+            flow=Flow(self._settings, self._consumer, at),
             memory=self._memory(name, at.partition),
             catch_up=partial(catch_up, self._settings, self._aggregates[name], at.partition, self._decoder),
         )
@@ -165,17 +167,23 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
 class Flow:
     """The tap of one command partition."""
 
-    def __init__(self, consumer: AIOKafkaConsumer, at: TopicPartition) -> None:
+    def __init__(self, settings: Settings, consumer: AIOKafkaConsumer, at: TopicPartition) -> None:
+        self._settings = settings
         self._consumer = consumer
         self._at = at
 
-    async def open_at(self, offset: int) -> None:
-        """Let commands come, from `offset`.
+    async def open_at(self, offset: int, inbox: Inbox) -> None:
+        """Let commands come into the inbox, from `offset`; first those that Kafka has deleted and nobody has decided.
 
         Raises:
-            Unavailable: the brokers do not answer.
+            Incompatible: the archive does not have them either.
+            Unavailable: the brokers or the archive do not answer.
         """
         try:
+            async with aclosing(past(self._settings, self._consumer, {self._at: offset})) as pieces:
+                async for piece in pieces:
+                    inbox.put(piece.raws)
+                    offset = piece.next_offset
             self._consumer.seek(self._at, offset)
             self._consumer.resume(self._at)
         except (KafkaError, ValueError) as fault:

@@ -9,13 +9,14 @@ wakes up late, do no harm.
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from prometheus_client import Counter, Gauge, Histogram
 
 from commands.api.answering import filled
@@ -25,7 +26,8 @@ from commands.api.sender import CommandSender
 from commands.scheduler.agenda import Agenda, Due, Identity
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
-from infra.kafka.records import Decoder, from_aiokafka
+from infra.kafka.past import past
+from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.kafka.watch import watch
 from infra.personal.keys import Keys
@@ -101,27 +103,45 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
             self._ends.pop(at, None)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Read them from the beginning, which is where a group begins that commits nothing."""
+        """Read them from the beginning, once `_recall` has been there."""
         for at in assigned:
             self._agendas[at] = Agenda()
+            self._consumer.pause(at)
         log.info("partitions assigned", partitions=[at.partition for at in self._agendas])
 
     async def _read(self) -> None:
         try:
+            await self._recall([at for at in self._agendas if at not in self._ends])
             got: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=self._patience_ms())
-            new = [at for at in self._agendas if at not in self._ends]
-            if new:
-                self._ends.update(await self._consumer.end_offsets(new))
-        except KafkaError as fault:
+        except (KafkaError, IllegalStateError, Unavailable) as fault:
             self._health.failed("schedules", f"they cannot be read: {fault!r}")
             await asyncio.sleep(LONGEST_WAIT_S)
             return
         for at, records in got.items():
-            await self._take(at, records)
+            await self._take(at, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
         PENDING.set(sum(map(len, self._agendas.values())))
 
-    async def _take(self, at: TopicPartition, records: Sequence[Any]) -> None:
-        raws = [from_aiokafka(record, self._settings.topic_prefix) for record in records]
+    async def _recall(self, new: Sequence[TopicPartition]) -> None:
+        """Take what Kafka no longer has of these, and let come what it has.
+
+        Raises:
+            Incompatible: the archive does not have it either.
+            IllegalStateError: one of them was taken away meanwhile.
+        """
+        for at in new:
+            self._agendas[at] = Agenda()  # if this was tried before
+        reached = dict.fromkeys(new, 0)
+        async with aclosing(past(self._settings, self._consumer, reached)) as pieces:
+            async for piece in pieces:
+                await self._take(piece.at, piece.raws)
+                reached[piece.at] = piece.next_offset
+        ends = await self._consumer.end_offsets(new) if new else {}
+        for at, offset in reached.items():
+            self._consumer.seek(at, offset)
+            self._consumer.resume(at)
+            self._ends[at] = ends[at]
+
+    async def _take(self, at: TopicPartition, raws: Sequence[Raw]) -> None:
         await self._decoder.learn(raw for raw in raws if raw.counts)
         agenda = self._agendas.get(at)
         for raw in raws if agenda is not None else ():

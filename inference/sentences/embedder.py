@@ -7,7 +7,7 @@ a crash or by two workers at once, is recognised as a repeat.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -22,6 +22,7 @@ from infra.health import Health
 from infra.kafka.consumer import open_consumer
 from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
+from infra.kafka.past import past
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
@@ -107,6 +108,9 @@ class Embedder:
         Raises:
             Unavailable: Kafka or the registry is away.
         """
+        async with aclosing(past(self._settings, consumer, dict.fromkeys(ends, 0))) as pieces:
+            async for piece in pieces:
+                await self._take_all(piece.raws)
         while True:
             await self._hear(consumer, wait_ms=0 if self._vectors and not ends else POLL_MS)
             ends = {p: end for p, end in ends.items() if await _position(consumer, p) < end}
@@ -117,7 +121,10 @@ class Embedder:
 
     async def _hear(self, consumer: AIOKafkaConsumer, *, wait_ms: int) -> None:
         fetched = await consumer.getmany(timeout_ms=wait_ms)
-        raws = [from_aiokafka(r, self._settings.topic_prefix) for records in fetched.values() for r in records]
+        prefix = self._settings.topic_prefix
+        await self._take_all([from_aiokafka(r, prefix) for records in fetched.values() for r in records])
+
+    async def _take_all(self, raws: Sequence[Raw]) -> None:
         for raw in raws:
             if raw.tenant == self._settings.tenant:
                 await self._take(raw)

@@ -6,7 +6,7 @@ so, for a revocation cannot arrive either.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any, NoReturn
 
 import structlog
@@ -19,7 +19,8 @@ from infra.attempt import attempt
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.facts import FactWriter
-from infra.kafka.records import Decoder, from_aiokafka
+from infra.kafka.past import past
+from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -83,17 +84,18 @@ class Follower:
         """Take in what comes, for ever.
 
         Raises:
-            Incompatible: an event cannot be read.
+            Incompatible: an event cannot be read, or neither Kafka nor the archive has the first ones.
             Unavailable: the registry does not answer.
         """
         ends = await self._ends()
+        await self._take_past(decoder)
         while True:
             if not self._ring.complete and all(self._next[at] >= end for at, end in ends.items()):
                 self._ring.complete = True
                 self._health.ok(COMPONENT)
             got: Mapping[TopicPartition, Sequence[Any]] = await self._opened.getmany(timeout_ms=1000)
             for at, records in got.items():
-                await self._take(decoder, records)
+                await self._take(decoder, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
                 self._next[at] = records[-1].offset + 1
 
     async def ask(self) -> NoReturn:
@@ -116,8 +118,14 @@ class Follower:
         else:
             self._health.failed(COMPONENT, f"the API keys on record cannot be read: {cause}")
 
-    async def _take(self, decoder: Decoder, records: Sequence[Any]) -> None:
-        raws = [from_aiokafka(record, self._settings.topic_prefix) for record in records]
+    async def _take_past(self, decoder: Decoder) -> None:
+        async with aclosing(past(self._settings, self._opened, self._next)) as pieces:
+            async for piece in pieces:
+                await self._take(decoder, piece.raws)
+                self._next[piece.at] = piece.next_offset
+                self._opened.seek(piece.at, piece.next_offset)
+
+    async def _take(self, decoder: Decoder, raws: Sequence[Raw]) -> None:
         await decoder.learn([raw for raw in raws if raw.counts])
         for raw in raws:
             recorded = decoder.decode(raw)

@@ -8,14 +8,16 @@ elsewhere than it says and is void for every reader. What matters is that one ap
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OffsetOutOfRangeError, RecordListTooLargeError
 
 from infra.kafka.append import Entry, Landed, Page, Unknown
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.consumer import make_consumer
+from infra.kafka.past import past
 from infra.kafka.records import from_aiokafka
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -85,12 +87,17 @@ class KafkaLog:
     async def read(self, start: int) -> Page:
         """Records from `start`, at most up to where the partition ends now.
 
+        What Kafka no longer has comes from the archive.
+
         Raises:
-            Unavailable: the brokers do not answer.
+            Incompatible: neither has what is next.
+            Unavailable: the brokers or the archive do not answer.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._page(start)
+        except OffsetOutOfRangeError:
+            return await self._deleted(start)
         except (KafkaError, OSError, TimeoutError) as fault:
             await self.close()
             raise Unavailable(
@@ -98,12 +105,11 @@ class KafkaLog:
             ) from fault
 
     async def _page(self, start: int) -> Page:
-        consumer = await self._opened()
+        consumer = await self._opened(start)
         end = (await consumer.end_offsets([self._at]))[self._at]
         if start >= end:
             await self.close()
             return Page((), start, True)
-        consumer.seek(self._at, start)
         records: list[Any] = []
         while not records and start < end:
             got = await consumer.getmany(self._at, timeout_ms=500, max_records=PAGE_RECORDS)
@@ -114,13 +120,27 @@ class KafkaLog:
         prefix = self._settings.topic_prefix
         return Page([from_aiokafka(record, prefix) for record in records], start, start >= end)
 
-    async def _opened(self) -> AIOKafkaConsumer:
+    async def _deleted(self, start: int) -> Page:
+        """The first of the records from `start` on that Kafka has deleted; the page after the last begins in Kafka."""
+        consumer = await self._opened(start)
+        try:
+            async with aclosing(past(self._settings, consumer, {self._at: start})) as pieces:
+                async for piece in pieces:
+                    return Page(piece.raws, piece.next_offset, at_end=False)
+        except KafkaError as fault:
+            raise Unavailable(f"Kafka does not tell where {self._at} begins: {fault!r}") from fault
+        finally:
+            await self.close()
+        raise Incompatible(f"{self._at} has no offset {start}: it was cut or made anew", code="log_out_of_range")
+
+    async def _opened(self, start: int) -> AIOKafkaConsumer:
         """The consumer; open only while there is something to read, or it would fetch what we write ourselves."""
         if self._consumer is None:
-            consumer = make_consumer(self._settings, fetch_max_wait_ms=100)
+            consumer = make_consumer(self._settings, fetch_max_wait_ms=100, auto_offset_reset="none")
             self._consumer = consumer
             await consumer.start()
             consumer.assign([self._at])
+        self._consumer.seek(self._at, start)
         return self._consumer
 
     async def close(self) -> None:

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaClient
 
 from infra.kafka.fetch import Fetched, fetch, open_client
+from infra.kafka.past import lost
 from infra.kafka.ranges import kafka_ranges
 from infra.kafka.tail import Growth, Tail
 from infra.settings import Settings
-from schemas.errors import Incompatible, Invalid, NotFound, Unavailable
+from schemas.errors import Invalid, NotFound, Unavailable
 from schemas.models import OffsetRange
 
 
@@ -64,11 +65,7 @@ class Growing:
         try:
             fetched = await anext(self._archived)
         except Invalid as fault:
-            raise Incompatible(
-                f"{fault.detail}: without it nothing can be folded from the beginning; put back the archive that has "
-                "it (RETRACE_ARCHIVE), and begin again",
-                code="log_out_of_range",
-            ) from fault
+            raise lost(fault) from fault
         return self._growth(fetched)
 
     def _growth(self, fetched: Fetched) -> Growth:

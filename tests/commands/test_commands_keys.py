@@ -18,7 +18,7 @@ from infra.kafka.consumer import make_consumer
 from infra.kafka.topics import physical
 from infra.settings import HttpSettings, child_environment
 
-from .conftest import Answer, WriteSide
+from .writing import Answer, WriteSide
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,6 +20,7 @@ from structlog.testing import capture_logs
 from commands.aggregates.user import AGGREGATE, User
 from commands.api.sender import CommandSender
 from commands.processor import worker
+from commands.processor.inbox import Inbox
 from commands.processor.memory import Limits, Memory
 from commands.processor.owner import Owner
 from commands.processor.snapshot import Snapshot, state_decoder
@@ -90,7 +91,7 @@ async def until_answered(settings: Settings, topic: str, number: int, timeout_s:
 class Open:
     """A tap that lets everything through."""
 
-    async def open_at(self, offset: int) -> None:
+    async def open_at(self, offset: int, inbox: Inbox) -> None:
         """Nothing to do."""
 
     def open(self) -> None:

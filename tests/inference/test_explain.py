@@ -1,6 +1,5 @@
 """An explanation must say identical when it is, and never when it is not or could not be looked at."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,22 +7,18 @@ from typing import Any
 
 import fsspec
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from inference.explaining.explain import Explanation, differences, explain
 from inference.explaining.remake import Remade
 from inference.inputs import history_sha256
-from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
-from infra.kafka.ranges import ranges_now
-from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed, ScoredItem
 from schemas.errors import NotFound
 from schemas.profiles import ChangePreferences, RegisterUser, WithdrawConsent
 
+from ..cutting import cut
 from ..eventually import eventually
 from .town import DATA, Town, meta, open_town
 
@@ -148,12 +143,7 @@ async def test_a_log_that_was_cut_verifies_nothing(town: Town) -> None:
     """What is gone cannot be read again: said with where the log begins now, and never identical."""
     decision_id = (await town.recommend(USER))["decision_id"]
     assert (await explained(town, decision_id)).identical
-    parts = await ranges_now(town.settings, ["interactions"])
-    topic = physical(town.settings, "interactions")
-    admin = AdminClient(librdkafka_options(town.settings.kafka))
-    cut = admin.delete_records([TopicPartition(topic, part.partition, 1) for part in parts if part.end])
-    for done in cut.values():
-        await asyncio.to_thread(done.result)
+    await cut(town.settings, "interactions", lambda _: 1)
     told = await explained(town, decision_id)
     assert told.remade is None
     assert not told.identical

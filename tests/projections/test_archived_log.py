@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from psycopg import AsyncConnection
 
 from infra.archive import create
-from infra.archive.create import Archiver
-from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
-from infra.kafka.ranges import kafka_ranges, ranges_now
 from infra.kafka.topics import physical
 from infra.settings import Settings, child_environment
 from projections import rebuild
@@ -22,6 +17,7 @@ from projections.attempt import Attempts
 from projections.views import popularity, user_history
 from schemas.errors import Incompatible
 
+from ..cutting import archived, cut, with_archive
 from ..eventually import eventually
 from .rebuilding import append, column, reached
 from .running import Running, StartProjector
@@ -34,24 +30,7 @@ TOPIC = "interactions"
 def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """With an archive and a notary of its own, whose files are small."""
     monkeypatch.setattr(create, "FILE_RECORDS", 150)
-    own = {"key_file": tmp_path / "notary.key", "public_keys": tmp_path / "notary"}
-    changed = {"archive": (tmp_path / "archive").as_uri(), "notary": settings.notary.model_copy(update=own)}
-    return settings.model_copy(update=changed)
-
-
-async def archive(settings: Settings) -> None:
-    ranges = await ranges_now(settings, [TOPIC])
-    async for _ in Archiver(settings, lambda _: None).archive(ranges):
-        pass
-
-
-async def delete(settings: Settings, *, keep: int) -> None:
-    """Let Kafka delete all but the last records of each partition."""
-    admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
-    parts = await kafka_ranges(settings, [TOPIC])
-    wanted = [TopicPartition(physical(settings, TOPIC), part.partition, max(part.end - keep, 0)) for part in parts]
-    for answer in admin.delete_records(wanted).values():
-        answer.result(20)
+    return with_archive(settings, tmp_path)
 
 
 async def test_a_rebuild_reads_archive_and_tail(
@@ -61,8 +40,8 @@ async def test_a_rebuild_reads_archive_and_tail(
     await append(writer, 2_000)
     projector(user_history.VIEW)
     await reached(database, user_history.VIEW, 2_000)
-    await archive(settings)
-    await delete(settings, keep=5)
+    await archived(settings, TOPIC)
+    await cut(settings, TOPIC, lambda end: max(end - 5, 0))
     await append(writer, 300)  # a tail that only Kafka has
     await reached(database, user_history.VIEW, 2_300)
     process = await asyncio.create_subprocess_exec(
@@ -79,8 +58,8 @@ async def test_a_projection_that_starts_from_nothing_reads_archive_and_tail(
 ) -> None:
     """A new read model knows of every event, wherever it stands, and then of every new one."""
     await append(writer, 1_000)
-    await archive(settings)
-    await delete(settings, keep=0)
+    await archived(settings, TOPIC)
+    await cut(settings, TOPIC)
     await append(writer, 200)
     projector(user_history.VIEW, popularity.VIEW)
     await reached(database, user_history.VIEW, 1_200)
@@ -100,7 +79,7 @@ async def test_without_the_archive_nothing_is_folded_and_the_cause_is_one_senten
     live = projector(user_history.VIEW)
     await reached(database, user_history.VIEW, 500)
     await live.stop()
-    await delete(settings, keep=5)
+    await cut(settings, TOPIC, lambda end: max(end - 5, 0))
     with pytest.raises(Incompatible, match="is neither in Kafka nor in the archive") as caught:
         await rebuild.rebuild(settings, user_history.VIEW)
     assert "RETRACE_ARCHIVE" in caught.value.detail
@@ -128,8 +107,8 @@ async def test_a_damaged_file_stops_the_fold_and_names_itself(
     await append(writer, 1_000)
     projector(user_history.VIEW)
     await reached(database, user_history.VIEW, 1_000)
-    await archive(settings)
-    await delete(settings, keep=0)
+    await archived(settings, TOPIC)
+    await cut(settings, TOPIC)
     victim = sorted((tmp_path / "archive" / physical(settings, TOPIC) / "0").glob("*.parquet"))[-1]
     whole = victim.read_bytes()
     victim.write_bytes(whole[:-9])

@@ -7,12 +7,11 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from inference.datasets.dataset import build
 from infra.archive import create
-from infra.archive.create import Archived, Archiver
+from infra.archive.create import Archiver
 from infra.archive.manifest import Signed, read_signed
 from infra.archive.reading import holding_at
 from infra.archive.store import Store
@@ -34,6 +33,7 @@ from schemas.models import OffsetRange
 from schemas.topics import TOPICS
 
 from ...console.logged import consent, fill
+from ...cutting import archived, cut, with_archive
 
 TOPIC = "interactions"
 RECORDS = 600
@@ -44,10 +44,7 @@ def settings(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """With an archive and a notary of its own, whose files are small."""
     monkeypatch.setattr(create, "FILE_RECORDS", 40)
     monkeypatch.setattr(create, "FILES_IN_MANIFEST", 2)
-    notary = settings.notary.model_copy(
-        update={"key_file": tmp_path / "notary.key", "public_keys": tmp_path / "notary"}
-    )
-    return settings.model_copy(update={"archive": (tmp_path / "archive").as_uri(), "notary": notary})
+    return with_archive(settings, tmp_path)
 
 
 @pytest.fixture
@@ -56,19 +53,6 @@ async def decoder(settings: Settings) -> Decoder:
     for start in range(0, RECORDS, 20):  # batches of a few records for each partition
         fill(settings, decoder, 20, start)
     return decoder
-
-
-async def archived(settings: Settings, *topics: str) -> list[Archived]:
-    ranges = await ranges_now(settings, topics or [TOPIC])
-    return [one async for one in Archiver(settings, lambda _: None).archive(ranges)]
-
-
-def delete(settings: Settings, topic: str, upto: Callable[[OffsetRange], int], parts: list[OffsetRange]) -> None:
-    """Let Kafka delete the beginning of each partition."""
-    admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
-    wanted = [TopicPartition(physical(settings, topic), part.partition, upto(part)) for part in parts if part.end]
-    for answer in admin.delete_records(wanted).values():
-        answer.result(20)
 
 
 async def table(settings: Settings, decoder: Decoder, ranges: list[OffsetRange]) -> pl.DataFrame:
@@ -84,9 +68,9 @@ async def test_the_log_is_whole_when_kafka_has_deleted_its_beginning(settings: S
     since, until = (before["_timestamp"].sort()[RECORDS * share // 3] for share in (1, 2))
     between = await ranges_between(settings, [TOPIC], since, until)
     assert 0 < sum(part.end - part.first for part in between) < RECORDS
-    await archived(settings)
+    await archived(settings, TOPIC)
     fill(settings, decoder, 50, RECORDS)  # a tail that is not archived
-    delete(settings, TOPIC, lambda part: part.end - 7, ranges)
+    await cut(settings, TOPIC, lambda end: end - 7)
     assert all(part.first for part in await kafka_ranges(settings, [TOPIC]))
     assert [part.first for part in await ranges_now(settings, [TOPIC])] == [0] * len(ranges)
     assert (await table(settings, decoder, ranges)).equals(before)
@@ -120,7 +104,7 @@ async def test_datasets_are_the_same_from_the_archive(settings: Settings, decode
     before = await build(settings, decoder, ranges)
     await archived(settings, TOPIC, "profiles")
     for topic in (TOPIC, "profiles"):
-        delete(settings, topic, lambda part: part.end - 1, [part for part in ranges if part.topic == topic])
+        await cut(settings, topic, lambda end: end - 1)
     after = await build(settings, decoder, ranges)
     assert after.manifest.sha256 == before.manifest.sha256
     assert after.manifest.rows == before.manifest.rows > 0
@@ -128,11 +112,11 @@ async def test_datasets_are_the_same_from_the_archive(settings: Settings, decode
 
 async def test_archiving_goes_on_where_it_ended(settings: Settings, decoder: Decoder) -> None:
     """Again is without effect; later, only what is new is added; and all of it is whole."""
-    first = await archived(settings)
+    first = await archived(settings, TOPIC)
     assert sum(one.records for one in first) == RECORDS
-    assert sum(one.records for one in await archived(settings)) == 0
+    assert sum(one.records for one in await archived(settings, TOPIC)) == 0
     fill(settings, decoder, 30, RECORDS)
-    assert sum(one.records for one in await archived(settings)) == 30
+    assert sum(one.records for one in await archived(settings, TOPIC)) == 30
     found = await verify(settings, [TOPIC], lambda _: None, against_log=True)
     assert [one.faults for one in found] == [[]] * len(found)
     assert sum(one.records for one in found) == sum(one.compared for one in found) == RECORDS + 30
@@ -140,7 +124,7 @@ async def test_archiving_goes_on_where_it_ended(settings: Settings, decoder: Dec
 
 async def test_files_that_no_manifest_names_are_not_there(settings: Settings, decoder: Decoder, tmp_path: Path) -> None:
     """An archiver that is killed leaves files without a manifest: nobody reads them, the next one writes them again."""
-    await archived(settings)
+    await archived(settings, TOPIC)
     whole = _files(tmp_path)
     for path in sorted((tmp_path / "archive").rglob("*.json")):
         if path.name != f"{0:020}.json":
@@ -148,7 +132,7 @@ async def test_files_that_no_manifest_names_are_not_there(settings: Settings, de
     broken = await holding_at(settings, TOPIC, 0, 0)
     assert broken is not None
     assert broken.end < (await ranges_now(settings, [TOPIC]))[0].end
-    await archived(settings)
+    await archived(settings, TOPIC)
     assert _files(tmp_path) == whole
 
 
@@ -183,8 +167,8 @@ async def test_what_is_damaged_is_named_and_never_read(
 ) -> None:
     """A file cut short, changed or missing: one sentence that names it, from every reader; no events of it."""
     ranges = await ranges_now(settings, [TOPIC])
-    await archived(settings)
-    delete(settings, TOPIC, lambda part: part.end, ranges)
+    await archived(settings, TOPIC)
+    await cut(settings, TOPIC)
     busy = max(ranges, key=lambda part: part.end)
     folder = tmp_path / "archive" / physical(settings, TOPIC) / str(busy.partition)
     damaged = sorted(folder.glob(files))[0]
@@ -204,8 +188,8 @@ async def test_what_is_damaged_is_named_and_never_read(
 async def test_the_last_manifest_is_missed_as_well(settings: Settings, decoder: Decoder, tmp_path: Path) -> None:
     """Nothing names the last one, but Kafka does not have what it held: the range is not there, and is not made up."""
     ranges = await ranges_now(settings, [TOPIC])
-    await archived(settings)
-    delete(settings, TOPIC, lambda part: part.end, ranges)
+    await archived(settings, TOPIC)
+    await cut(settings, TOPIC)
     busy = max(ranges, key=lambda part: part.end)
     folder = tmp_path / "archive" / physical(settings, TOPIC) / str(busy.partition)
     sorted(folder.glob("*.json"))[-1].unlink()
@@ -226,8 +210,8 @@ async def test_a_manifest_that_somebody_else_signed_is_refused(
             )
         }
     )
-    await archived(other)
-    delete(settings, TOPIC, lambda part: part.end, ranges)
+    await archived(other, TOPIC)
+    await cut(settings, TOPIC)
     Archiver(settings, lambda _: None)  # makes our key
     with pytest.raises(Incompatible, match="none of ours"):
         await table(settings, decoder, ranges)
@@ -237,7 +221,7 @@ async def test_other_records_under_our_signature_are_found_in_kafka(
     settings: Settings, decoder: Decoder, tmp_path: Path
 ) -> None:
     """Even who has the key is found out, as long as Kafka has the records."""
-    await archived(settings)
+    await archived(settings, TOPIC)
     folder = tmp_path / "archive" / physical(settings, TOPIC) / "0"
     path = sorted(folder.glob("*.json"))[-1]
     signed = read_signed(path.read_bytes(), str(path))
@@ -254,14 +238,14 @@ async def test_other_records_under_our_signature_are_found_in_kafka(
 
 async def test_a_topic_that_was_made_anew_is_another(settings: Settings, decoder: Decoder) -> None:
     """The old topic's archive must not become the beginning of the new one."""
-    await archived(settings)
+    await archived(settings, TOPIC)
     admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
     for answer in admin.delete_topics([physical(settings, TOPIC)]).values():
         answer.result(20)
     await _made_again(settings)
     fill(settings, decoder, 40)
     with pytest.raises(Incompatible, match="made anew"):
-        await archived(settings)
+        await archived(settings, TOPIC)
 
 
 async def _made_again(settings: Settings) -> None:
@@ -276,12 +260,12 @@ async def _made_again(settings: Settings) -> None:
 
 async def test_what_kafka_deleted_too_early_is_told(settings: Settings, decoder: Decoder) -> None:
     """A gap can no longer be filled: the archiver says so, and so does every verification."""
-    await archived(settings)
+    await archived(settings, TOPIC)
     fill(settings, decoder, 100, RECORDS)
     ranges = await ranges_now(settings, [TOPIC])
-    delete(settings, TOPIC, lambda part: part.end, ranges)
+    await cut(settings, TOPIC)
     fill(settings, decoder, 40, RECORDS + 100)
-    done = await archived(settings)
+    done = await archived(settings, TOPIC)
     assert all(one.lost is not None and one.lost.end == one.part.first for one in done)
     found = await verify(settings, [TOPIC], lambda _: None)
     assert all("is not archived" in one.faults[0] for one in found)

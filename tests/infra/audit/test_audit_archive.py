@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,26 +9,23 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from console.audit import checked
 from infra.archive import create
-from infra.archive.create import Archiver
 from infra.archive.manifest import Kept, Signed, read_signed
 from infra.audit import keys
 from infra.audit.partition import Partition
 from infra.audit.source import Source
 from infra.audit.verify import Report, Wanted
-from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.fetch import open_client
-from infra.kafka.ranges import kafka_ranges, ranges_now
+from infra.kafka.ranges import kafka_ranges
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Incompatible, Invalid
 
+from ...cutting import archived, cut
 from .auditing import TOPIC, append, audited, covered, notary_here, verified
 from .test_audit_command import audit
 from .test_audit_proof import Given, served
@@ -44,21 +40,6 @@ def mine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(create, "FILES_IN_MANIFEST", 2)
     own = {"archive": (tmp_path / "archive").as_uri(), "artifacts": (tmp_path / "artifacts").as_uri()}
     return audited(settings.model_copy(update=own), tmp_path)
-
-
-async def archive(settings: Settings, *topics: str) -> None:
-    ranges = await ranges_now(settings, topics)
-    async for _ in Archiver(settings, lambda _: None).archive(ranges):
-        pass
-
-
-async def delete(settings: Settings, topic: str, upto: Callable[[int], int] = lambda end: end) -> None:
-    """Let Kafka delete the beginning of each partition, up to an offset that depends on where it ends."""
-    admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
-    parts = [part for part in await kafka_ranges(settings, [topic]) if part.end]
-    wanted = [TopicPartition(physical(settings, topic), part.partition, upto(part.end)) for part in parts]
-    for answer in admin.delete_records(wanted).values():
-        answer.result(20)
 
 
 async def signed(settings: Settings, count: int = RECORDS) -> None:
@@ -90,9 +71,9 @@ async def test_archive_and_tail_are_verified_as_one(mine: Settings) -> None:
     """Deleting what was archived changes no verdict, and the report says which part the archive answered for."""
     await signed(mine)
     before = await verified(mine)
-    await archive(mine, TOPIC, "audit")
-    await delete(mine, TOPIC, lambda end: end - 7)
-    await delete(mine, "audit", lambda end: end // 2)
+    await archived(mine, TOPIC, "audit")
+    await cut(mine, TOPIC, lambda end: end - 7)
+    await cut(mine, "audit", lambda end: end // 2)
     await signed(mine, 100)  # a tail that is not archived
     after = await verified(mine)
     assert told(after) == told(before) == []
@@ -103,9 +84,9 @@ async def test_archive_and_tail_are_verified_as_one(mine: Settings) -> None:
 async def test_the_part_from_the_archive_is_named(mine: Settings) -> None:
     """From the first signed offset to where Kafka begins, and not an offset more."""
     await signed(mine)
-    await archive(mine, TOPIC)
+    await archived(mine, TOPIC)
     assert [part.archived for part in (await verified(mine)).partitions] == [[]] * mine.kafka.partitions
-    await delete(mine, TOPIC, lambda end: end // 2)
+    await cut(mine, TOPIC, lambda end: end // 2)
     starts = {f"{TOPIC}/{part.partition}": part.first for part in await kafka_ranges(mine, [TOPIC])}
     report = await verified(mine)
     assert {part.log: part.archived for part in report.partitions} == {log: [(0, at)] for log, at in starts.items()}
@@ -122,12 +103,12 @@ def tmp_of(settings: Settings) -> Path:
 async def test_what_kafka_deletes_during_a_verification_is_read_from_the_archive(mine: Settings) -> None:
     """Retention does not wait for an audit: where Kafka begins is asked again when it no longer has what it had."""
     await signed(mine, 200)
-    await archive(mine, TOPIC)
+    await archived(mine, TOPIC)
     before = max(await kafka_ranges(mine, [TOPIC]), key=lambda part: part.end)
     log = Partition(TOPIC, before.partition)
     async with open_client(mine, [TOPIC]) as client:
         whole = [piece async for piece in Source(client, mine, log, before).read(0, before.end)]
-        await delete(mine, TOPIC, lambda end: end - 3)
+        await cut(mine, TOPIC, lambda end: end - 3)
         late = Source(client, mine, log, before)
         after = [piece async for piece in late.read(0, before.end)]
     assert late.kafka.first == before.end - 3
@@ -141,13 +122,13 @@ async def test_what_kafka_deletes_during_a_verification_is_read_from_the_archive
 async def test_an_altered_file_is_found_and_the_offset_named(mine: Settings) -> None:
     """Whoever can write to the archive is found out by the checkpoint, to the record."""
     await signed(mine)
-    await archive(mine, TOPIC)
-    await delete(mine, TOPIC)
+    await archived(mine, TOPIC)
+    await cut(mine, TOPIC)
     forge(files(mine, 0)[0], 17)
-    cut, gone = files(mine, 1)[1], files(mine, 2)[1]
-    cut.write_bytes(cut.read_bytes()[:-9])
+    short, gone = files(mine, 1)[1], files(mine, 2)[1]
+    short.write_bytes(short.read_bytes()[:-9])
     gone.unlink()
-    spans = {log: [int(end) for end in path.stem.split("-")] for log, path in ((1, cut), (2, gone))}
+    spans = {log: [int(end) for end in path.stem.split("-")] for log, path in ((1, short), (2, gone))}
     report = await verified(mine)
     first_file = int(files(mine, 0)[0].stem.split("-")[1])
     assert told(report) == [
@@ -164,8 +145,8 @@ async def test_an_altered_file_is_found_and_the_offset_named(mine: Settings) -> 
 async def test_a_forgery_under_our_own_signature_is_found(mine: Settings) -> None:
     """Who has the key makes an archive that says all is well; the checkpoint was signed when the record was another."""
     await signed(mine)
-    await archive(mine, TOPIC)
-    await delete(mine, TOPIC)
+    await archived(mine, TOPIC)
+    await cut(mine, TOPIC)
     path = files(mine, 0)[0]
     forge(path, 17)
     _sign_again(mine, path)
@@ -191,10 +172,10 @@ def _as_it_is(folder: Path, file: Kept) -> Kept:
 async def test_what_nobody_has_cannot_be_checked(mine: Settings) -> None:
     """A gap between archive and Kafka is named, offset by offset, and the answer is neither yes nor no."""
     await signed(mine)
-    await archive(mine, TOPIC)
+    await archived(mine, TOPIC)
     ends = {part.partition: part.end for part in await kafka_ranges(mine, [TOPIC])}
     await signed(mine, 200)
-    await delete(mine, TOPIC, lambda end: end - 3)
+    await cut(mine, TOPIC, lambda end: end - 3)
     starts = {part.partition: part.first for part in await kafka_ranges(mine, [TOPIC])}
     report = await verified(mine)
     gaps = [("unchecked", f"{TOPIC}/{number}", end, starts[number] - 1) for number, end in ends.items()]
@@ -211,10 +192,10 @@ async def test_without_an_archive_nothing_is_called_whole(mine: Settings, damage
     """None there, or one whose manifests are damaged: all that Kafka has deleted cannot be checked."""
     await signed(mine, 200)
     if damage:
-        await archive(mine, TOPIC)
+        await archived(mine, TOPIC)
         for path in files(mine, 0)[0].parent.glob("*.json"):
             path.write_text(path.read_text()[:-9])
-    await delete(mine, TOPIC)
+    await cut(mine, TOPIC)
     report = await verified(mine, Wanted(topics=(TOPIC,)))
     broken = [finding for finding in report.faults if finding.log == f"{TOPIC}/0"]
     assert [(finding.kind, finding.first) for finding in broken] == [("unchecked", 0)]
@@ -227,8 +208,8 @@ async def test_a_decision_that_only_the_archive_has_is_proven(mine: Settings) ->
     """Offset, time stamp, key, value and headers are kept as they were, so the leaf is the one that was signed."""
     given = await _decided(mine)
     proof = await given.proof(60)
-    await archive(mine, "decisions")
-    await delete(mine, "decisions")
+    await archived(mine, "decisions")
+    await cut(mine, "decisions")
     assert await given.proof(60) == proof
     shutil.rmtree(tmp_of(mine) / "leaves")  # now the path is computed from the archive as well
     assert await given.proof(60) == proof
