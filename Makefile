@@ -4,6 +4,8 @@ ifeq ($(UV),)
 UV := .venv-uv/bin/uv
 endif
 RUN := $(UV) run --no-sync
+# Dozens of processes start: what Python has compiled once is kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check format env down clean
 

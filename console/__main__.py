@@ -1,11 +1,13 @@
 """The `retrace` command."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
 import typer
 
+from console.summary import summary
 from schemas.errors import Problem
 
 VERBS: Mapping[str, str] = {
@@ -42,7 +44,7 @@ VERBS: Mapping[str, str] = {
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The command line, with the verb that the arguments begin with; with every verb when they begin with none."""
+    """The command line, with the verb that the arguments begin with; or with the names of all."""
     app = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -50,13 +52,16 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_root)
     named = arguments[0] if arguments else ""
-    for verb in [named] if named in VERBS else VERBS:
-        module, _, name = VERBS[verb].partition(":")
-        found = getattr(import_module(module), name)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=verb)
-        else:
-            app.command(verb)(found)
+    if named not in VERBS:
+        for verb, place in VERBS.items():
+            app.command(verb, help=summary(place))(_named)
+        return app
+    module, _, name = VERBS[named].partition(":")
+    found = getattr(import_module(module), name)
+    if isinstance(found, typer.Typer):
+        app.add_typer(found, name=named)
+    else:
+        app.command(named)(found)
     return app
 
 
@@ -64,10 +69,20 @@ def _root() -> None:
     """Machine-learning services whose every decision can be retraced."""
 
 
+def _named() -> None:
+    """Stands for a verb where only its name and help are shown."""
+
+
+def _arguments() -> Sequence[str]:
+    """What was given, or what a shell wants to have completed."""
+    typed = os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS")
+    return sys.argv[1:] if typed is None else typed.split()[1:]
+
+
 def main() -> None:
     """Run the command line; a fault raised on purpose is told in its own words, without a traceback."""
     try:
-        app_for(sys.argv[1:])()
+        app_for(_arguments())()
     except Problem as problem:
         sys.stderr.write(f"retrace: {problem}\n")
         sys.exit(1)

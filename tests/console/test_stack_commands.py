@@ -21,7 +21,7 @@ def _shared(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_shared")
 def test_status_is_quiet_when_all_servers_are_up() -> None:
     """Scripts wait for exit code 0."""
-    result = run(app_for([]), ["status", *SERVERS])
+    result = run(app_for(["status"]), ["status", *SERVERS])
     assert result.exit_code == 0, result.output
     assert all(name in result.output for name in SERVERS)
 
@@ -32,7 +32,7 @@ def test_status_tells_what_is_down_and_why(stack: Stack) -> None:
     """The reader should know the next command."""
     stack.pause("triton")
     try:
-        result = run(app_for([]), ["status"])
+        result = run(app_for(["status"]), ["status"])
     finally:
         stack.resume("triton")
     assert result.exit_code == 1
@@ -52,7 +52,7 @@ def test_logs_shows_as_many_lines_as_asked() -> None:
 def test_nothing_started_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fresh folder is not healthy."""
     monkeypatch.setenv("RETRACE_DATA_DIR", str(tmp_path))
-    assert run(app_for([]), ["status"]).exit_code == 1
+    assert run(app_for(["status"]), ["status"]).exit_code == 1
 
 
 @pytest.mark.parametrize(
