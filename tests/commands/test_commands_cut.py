@@ -14,6 +14,7 @@ from commands.processor import worker as processor
 from commands.scheduler import worker as scheduler
 from infra.ending import ended
 from infra.health import Health
+from infra.kafka.ranges import kafka_ranges
 from infra.settings import Settings
 from schemas.topics import DECIDED, TOPICS
 
@@ -39,9 +40,11 @@ async def archive_and_cut(settings: Settings) -> None:
 
 
 async def remembered(side: WriteSide) -> None:
-    """What was decided before is known still."""
+    """What was decided before is known still, and nothing is decided anew."""
     again = await side.call("POST", "/users", json={"user_id": "ana"})
     assert (again.status, again.code) == (409, "already_registered")
+    ends = [part.end for part in await kafka_ranges(side.settings, ["profiles"])]
+    assert sum(ends) == 2, "she was registered once and refused once"
     viewed = {"user_id": "ana", "item_id": "film", "kind": "view", "occurred_at": "2026-01-01T00:00:00Z"}
     assert (await side.call("POST", "/interactions", json=viewed)).status == 201
     assert (await side.call("POST", "/users", json={"user_id": "eve"})).status == 200
