@@ -96,6 +96,20 @@ async def test_without_the_archive_nothing_is_decided(settings: Settings, tmp_pa
         await eventually(well)
 
 
+async def test_a_key_that_was_made_before_still_opens(settings: Settings) -> None:
+    """Nobody may be locked out, nor a revoked key open, because Kafka has less than there was."""
+    async with open_write_side(settings) as side:
+        kept = (await side.call("POST", "/api-keys", json={"name": "shop", "roles": ["product"]})).body
+        revoked = (await side.call("POST", "/api-keys", json={"name": "old", "roles": ["product"]})).body
+        assert (await side.call("DELETE", f"/api-keys/{revoked['key_id']}")).status == 200
+    await archive_and_cut(settings)
+    async with open_write_side(settings) as side:
+        for key, status in ((kept, 200), (revoked, 401)):
+            headers = {"authorization": f"Bearer {key['key']}"}
+            answer = await side.call("POST", "/users", json={"user_id": "ana"}, headers=headers)
+            assert answer.status == status, answer
+
+
 async def test_what_was_scheduled_before_is_fired(settings: Settings) -> None:
     """A plan for next year is older than what Kafka keeps when its time comes."""
     now = datetime.now(UTC)
