@@ -60,6 +60,6 @@ def test_without_the_rule_the_promise_would_be_broken(report: Report) -> None:
 def test_a_fault_shows_in_health_or_metrics(report: Report, kind: str, sign: str) -> None:
     """Whoever is on call sees what is wrong, and where.
 
-    An owner that loses its partition before it learns what became of its batch cannot count it; that it lost it is seen.
+    An owner that loses its partition before it learns what became of its batch cannot count it; the loss is seen.
     """
     assert report.seen[kind] & ({sign, "processor: a partition"} if sign == OVERTAKEN else {sign})
