@@ -209,7 +209,7 @@ SAID = st.lists(
 
 @pytest.mark.timeout(600)
 @budget(
-    max_examples=3,
+    max_examples=2,
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,
