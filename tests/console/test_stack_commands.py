@@ -42,7 +42,7 @@ def test_status_tells_what_is_down_and_why(stack: Stack) -> None:
 @pytest.mark.usefixtures("_shared")
 def test_logs_shows_as_many_lines_as_asked() -> None:
     """Each line says whose it is."""
-    result = run(app_for([]), ["logs", "kafka", "-n", "3"])
+    result = run(app_for(["logs"]), ["logs", "kafka", "-n", "3"])
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert len(lines) == 3
