@@ -18,7 +18,9 @@ def group_id(settings: Settings, name: str) -> str:
 
 
 def make_consumer(settings: Settings, *, group: str | None = None, **options: Any) -> AIOKafkaConsumer:
-    """A consumer that commits nothing by itself and never jumps over records it has lost.
+    """A consumer that commits nothing by itself.
+
+    Where it is not told otherwise it begins with the first record that Kafka has: what came before is `infra.kafka.past`.
 
     Args:
         group: consumer group, without prefix; None for one that assigns its partitions itself.
