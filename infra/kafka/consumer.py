@@ -20,7 +20,7 @@ def group_id(settings: Settings, name: str) -> str:
 def make_consumer(settings: Settings, *, group: str | None = None, **options: Any) -> AIOKafkaConsumer:
     """A consumer that commits nothing by itself.
 
-    Where it is not told otherwise it begins with the first record that Kafka has: what came before is `infra.kafka.past`.
+    Where it is not told otherwise it begins with the first record that Kafka has; `infra.kafka.past` has earlier ones.
 
     Args:
         group: consumer group, without prefix; None for one that assigns its partitions itself.
