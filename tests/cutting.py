@@ -1,6 +1,6 @@
 """Archiving a log and letting Kafka delete what was archived, for the tests of those who read it afterwards."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from confluent_kafka import TopicPartition
@@ -11,6 +11,7 @@ from infra.kafka.connect import librdkafka_options
 from infra.kafka.ranges import kafka_ranges, ranges_now
 from infra.kafka.topics import physical
 from infra.settings import Settings
+from schemas.models import OffsetRange
 
 
 def with_archive(settings: Settings, folder: Path) -> Settings:
@@ -26,10 +27,23 @@ async def archived(settings: Settings, *topics: str) -> list[Archived]:
     return [one async for one in Archiver(settings, lambda _: None).archive(ranges)]
 
 
-async def cut(settings: Settings, topic: str, upto: Callable[[int], int] = lambda end: end) -> None:
-    """Let Kafka delete the beginning of each partition, up to an offset that depends on where it ends."""
+async def cut(
+    settings: Settings,
+    topic: str,
+    upto: Callable[[int], int] = lambda end: end,
+    ranges: Sequence[OffsetRange] | None = None,
+) -> None:
+    """Let Kafka delete the beginning of each partition, up to an offset that depends on where it ends.
+
+    Args:
+        ranges: the partitions as they were before something was added that is to stay.
+    """
     admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
-    parts = [part for part in await kafka_ranges(settings, [topic]) if part.end]
-    wanted = [TopicPartition(physical(settings, topic), part.partition, upto(part.end)) for part in parts]
+    parts = await kafka_ranges(settings, [topic]) if ranges is None else ranges
+    wanted = [
+        TopicPartition(physical(settings, topic), part.partition, upto(part.end))
+        for part in parts
+        if part.end and part.topic == topic
+    ]
     for answer in admin.delete_records(wanted).values():
         answer.result(20)

@@ -70,7 +70,7 @@ async def test_the_log_is_whole_when_kafka_has_deleted_its_beginning(settings: S
     assert 0 < sum(part.end - part.first for part in between) < RECORDS
     await archived(settings, TOPIC)
     fill(settings, decoder, 50, RECORDS)  # a tail that is not archived
-    await cut(settings, TOPIC, lambda end: end - 7)
+    await cut(settings, TOPIC, lambda end: end - 7, ranges)
     assert all(part.first for part in await kafka_ranges(settings, [TOPIC]))
     assert [part.first for part in await ranges_now(settings, [TOPIC])] == [0] * len(ranges)
     assert (await table(settings, decoder, ranges)).equals(before)
@@ -104,7 +104,7 @@ async def test_datasets_are_the_same_from_the_archive(settings: Settings, decode
     before = await build(settings, decoder, ranges)
     await archived(settings, TOPIC, "profiles")
     for topic in (TOPIC, "profiles"):
-        await cut(settings, topic, lambda end: end - 1)
+        await cut(settings, topic, lambda end: end - 1, ranges)
     after = await build(settings, decoder, ranges)
     assert after.manifest.sha256 == before.manifest.sha256
     assert after.manifest.rows == before.manifest.rows > 0
@@ -168,7 +168,7 @@ async def test_what_is_damaged_is_named_and_never_read(
     """A file cut short, changed or missing: one sentence that names it, from every reader; no events of it."""
     ranges = await ranges_now(settings, [TOPIC])
     await archived(settings, TOPIC)
-    await cut(settings, TOPIC)
+    await cut(settings, TOPIC, ranges=ranges)
     busy = max(ranges, key=lambda part: part.end)
     folder = tmp_path / "archive" / physical(settings, TOPIC) / str(busy.partition)
     damaged = sorted(folder.glob(files))[0]
@@ -189,7 +189,7 @@ async def test_the_last_manifest_is_missed_as_well(settings: Settings, decoder: 
     """Nothing names the last one, but Kafka does not have what it held: the range is not there, and is not made up."""
     ranges = await ranges_now(settings, [TOPIC])
     await archived(settings, TOPIC)
-    await cut(settings, TOPIC)
+    await cut(settings, TOPIC, ranges=ranges)
     busy = max(ranges, key=lambda part: part.end)
     folder = tmp_path / "archive" / physical(settings, TOPIC) / str(busy.partition)
     sorted(folder.glob("*.json"))[-1].unlink()
@@ -211,7 +211,7 @@ async def test_a_manifest_that_somebody_else_signed_is_refused(
         }
     )
     await archived(other, TOPIC)
-    await cut(settings, TOPIC)
+    await cut(settings, TOPIC, ranges=ranges)
     Archiver(settings, lambda _: None)  # makes our key
     with pytest.raises(Incompatible, match="none of ours"):
         await table(settings, decoder, ranges)
@@ -263,7 +263,7 @@ async def test_what_kafka_deleted_too_early_is_told(settings: Settings, decoder:
     await archived(settings, TOPIC)
     fill(settings, decoder, 100, RECORDS)
     ranges = await ranges_now(settings, [TOPIC])
-    await cut(settings, TOPIC)
+    await cut(settings, TOPIC, ranges=ranges)
     fill(settings, decoder, 40, RECORDS + 100)
     done = await archived(settings, TOPIC)
     assert all(one.lost is not None and one.lost.end == one.part.first for one in done)
