@@ -87,6 +87,14 @@ def named(names: Collection[str]) -> tuple[Feature, ...]:
     return tuple(declared[name] for name in sorted(set(names)))
 
 
+def seconds(microseconds: pl.Expr) -> pl.Expr:
+    """Multiplied, never divided: polars divides many rows by a number through its reciprocal, and a single row really.
+
+    The last bit would depend on how many rows are worked on at once.
+    """
+    return microseconds.cast(pl.Float64) * 1e-6
+
+
 def latest(events: pl.DataFrame, when: pl.Expr, *columns: str) -> pl.DataFrame:
     """After each event, these columns of the key's last event of which `when` holds; null before there was one."""
     at = pl.when(when).then(pl.col("_row")).forward_fill().over(KEY)

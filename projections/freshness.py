@@ -44,7 +44,8 @@ def positions_in(texts: Iterable[str]) -> tuple[Position, ...]:
     Raises:
         Invalid: one has another form, or there are too many.
     """
-    found = [text.strip() for part in texts for text in part.split(",") if text.strip()]
+    given = list(texts)
+    found = [text.strip() for part in given for text in part.split(",") if text.strip()] or given[:1]
     if len(found) > MAX_POSITIONS:
         raise Invalid(f"{len(found)} positions are too many: give {MAX_POSITIONS} at most", code="too_many_positions")
     return tuple(Position.parse(text) for text in found)

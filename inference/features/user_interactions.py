@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from inference.feature import Feature, Source
+from inference.feature import Feature, Source, seconds
 
 
 def fold(events: pl.DataFrame) -> pl.DataFrame:
@@ -12,9 +12,7 @@ def fold(events: pl.DataFrame) -> pl.DataFrame:
 
 def read(states: pl.DataFrame) -> pl.DataFrame:
     """How many, and how long since the last; null before the first."""
-    return states.select(
-        user_interactions=pl.col("known"), user_recency_s=(pl.col("at") - pl.col("clock")).cast(pl.Float64) / 1e6
-    )
+    return states.select(user_interactions=pl.col("known"), user_recency_s=seconds(pl.col("at") - pl.col("clock")))
 
 
 FEATURE = Feature(

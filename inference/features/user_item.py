@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from inference.feature import Feature, Source
+from inference.feature import Feature, Source, seconds
 
 
 def fold(events: pl.DataFrame) -> pl.DataFrame:
@@ -14,7 +14,7 @@ def read(states: pl.DataFrame) -> pl.DataFrame:
     """How often, and how long ago; null before the first time."""
     return states.select(
         user_item_interactions=pl.col("known"),
-        user_item_recency_s=(pl.col("at") - pl.col("clock")).cast(pl.Float64) / 1e6,
+        user_item_recency_s=seconds(pl.col("at") - pl.col("clock")),
     )
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from inference.feature import Feature, Source, latest
+from inference.feature import Feature, Source, latest, seconds
 from schemas.profiles import PreferencesChanged, UserRegistered
 
 SAID = ("favourite_categories", "hidden_categories", "language")
@@ -22,7 +22,7 @@ def read(states: pl.DataFrame) -> pl.DataFrame:
         user_favourite_categories=pl.col("favourite_categories").fill_null(nothing),
         user_hidden_categories=pl.col("hidden_categories").fill_null(nothing),
         user_language=pl.col("language"),
-        user_registered_s=(pl.col("written") - pl.col("registered")).cast(pl.Float64) / 1e6,
+        user_registered_s=seconds(pl.col("written") - pl.col("registered")),
     )
 
 

@@ -85,7 +85,7 @@ def postgres_recipe(settings: Settings, address: str) -> Recipe:
         "POSTGRES_DB": postgres.DATABASE,
         "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --encoding=UTF8",
     }
-    command = ["postgres", "-c", f"shared_buffers={settings.stack.postgres_buffers_mb}MB", "-c", "max_connections=200"]
+    command = ["postgres", "-c", f"shared_buffers={settings.stack.postgres_buffers_mb}MB", "-c", "max_connections=400"]
     return Recipe(
         "postgres",
         "pgvector/pgvector:0.8.1-pg18",

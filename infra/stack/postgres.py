@@ -53,7 +53,7 @@ class Postgres(Embedded):
             "port": self.port,
             "unix_socket_directories": "",
             "shared_buffers": f"{self.settings.stack.postgres_buffers_mb}MB",
-            "max_connections": 200,
+            "max_connections": 400,
             "fsync": "on",
             "jit": "off",
             "timezone": "UTC",

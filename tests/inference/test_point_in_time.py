@@ -19,7 +19,7 @@ from inference.datasets.context import FIELDS, Context, Narrowing
 from inference.datasets.manifest import COLUMNS
 from inference.datasets.pointintime import counted, join
 from inference.decay import decayed, masses
-from inference.feature import KEY, Source, features, named
+from inference.feature import KEY, Source, features, named, seconds
 from schemas.catalog import ItemAdded, ItemChanged, ItemRetired
 from schemas.errors import Invalid
 from schemas.interactions import InteractionRecorded
@@ -287,7 +287,15 @@ def test_an_unknown_feature_is_named_with_those_there_are() -> None:
         named(["user_shoe"])
 
 
-@settings(max_examples=15)
+def test_a_row_alone_has_the_same_seconds_as_a_row_among_others() -> None:
+    """To the last bit: 14 ms by a division are 0.014, by the reciprocal 0.013999999999999999."""
+    waits = pl.DataFrame({"waits": [14_000, 3, 7_000_001]})
+    together = waits.select(seconds(pl.col("waits")))
+    alone = [part.select(seconds(pl.col("waits"))) for part in waits.iter_slices(1)]
+    assert pl.concat(alone).equals(together)
+
+
+@settings(max_examples=40)
 @given(logs)
 def test_shards_change_nothing(log: list[Said]) -> None:
     """How much is folded at once is a matter of memory alone."""

@@ -9,7 +9,7 @@ import fastavro
 import polars as pl
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from uuid6 import uuid7
 
@@ -20,6 +20,7 @@ from infra.kafka.records import Raw
 from infra.kafka.varint import varint
 from schemas.codec import FRAME, MAGIC, Codec
 from schemas.contracts import contracts
+from schemas.deployments import ApprovalRequested
 from schemas.envelope import EXPECTED_OFFSET, Meta
 from schemas.errors import Incompatible
 from schemas.topics import TOPICS, Topic
@@ -68,24 +69,35 @@ def batches(raws: Sequence[Raw], size: int, compression: int) -> list[Block]:
     return blocks
 
 
-def is_map(kind: Any) -> bool:
-    if isinstance(kind, list):
-        return any(is_map(branch) for branch in kind)
-    return isinstance(kind, dict) and kind["type"] == "map"
+def in_maps(kind: Any, value: Any) -> Any:
+    """A value of a schema with its maps as the codec gives them; columns have lists of pairs for them, at any depth."""
+    for branch in kind if isinstance(kind, list) else [kind]:
+        if value is not None and isinstance(branch, dict) and branch["type"] == "map":
+            return {pair["key"]: in_maps(branch["values"], pair["value"]) for pair in value}
+    return value
 
 
 def as_rows(tables: dict[str, pl.DataFrame]) -> list[tuple[int, str, dict[str, Any]]]:
     """The events of tables in the form that the codec gives."""
     found = []
     for name, table in tables.items():
-        maps = [field["name"] for field in contracts()[name].fields if is_map(field["type"])]
+        kinds = {field["name"]: field["type"] for field in contracts()[name].fields}
         for row in table.iter_rows(named=True):
-            fields = {field: value for field, value in row.items() if field not in columns.META}
-            for field in maps:
-                pairs = fields[field]
-                fields[field] = None if pairs is None else {pair["key"]: pair["value"] for pair in pairs}
+            fields = {field: in_maps(kinds[field], row[field]) for field in row if field not in columns.META}
             found.append((row["_offset"], name, fields))
     return sorted(found, key=lambda row: row[0])
+
+
+MAPS_IN_MAPS = ApprovalRequested(
+    model="m",
+    deployment_id="d",
+    version=1,
+    artifact_sha256="a",
+    approvals_wanted=1,
+    timeout_s=1,
+    evidence={"validated": {"golden": "exact"}, "loaded": {}},
+    evidence_sha256="e",
+)
 
 
 @settings(deadline=None)
@@ -95,6 +107,7 @@ def as_rows(tables: dict[str, pl.DataFrame]) -> list[tuple[int, str, dict[str, A
     compression=st.sampled_from(sorted(CODECS.values())),
     odd=st.sets(st.integers(0, 24)),
 )
+@example(events=[MAPS_IN_MAPS], size=1, compression=0, odd=set())
 def test_columns_are_what_the_codec_gives(events: list[Any], size: int, compression: int, odd: set[int]) -> None:
     """Any mix of types, headers, batch sizes and compressions."""
     known = codec()
