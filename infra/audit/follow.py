@@ -6,8 +6,8 @@ its size is bounded as a whole, and whoever was served goes to the end of the li
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka import AIOKafkaClient, TopicPartition
@@ -16,10 +16,11 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from infra.audit.partition import Partition
 from infra.kafka.block import Block, split
-from infra.kafka.fetch import READ_COMMITTED, leader_of, standing
+from infra.kafka.fetch import READ_COMMITTED, fetch, leader_of, standing
+from infra.kafka.ranges import kafka_ranges
 from infra.kafka.topics import logical, physical
 from infra.settings import Settings
-from schemas.errors import Incompatible, Unavailable
+from schemas.errors import Incompatible, Invalid, Unavailable
 from schemas.models import OffsetRange
 
 ANSWER_BYTES = 8 << 20
@@ -37,18 +38,20 @@ class Grown:
         blocks: those that hold records, in order; the first may begin before `first`.
         log_end: where the partition ended when it was read.
         fault: why nothing more comes of this partition; empty while it does.
+        is_outside: whether that is because Kafka does not have what is next.
     """
 
     log: Partition
     first: int
     end: int
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     log_end: int
     fault: str = ""
+    is_outside: bool = False
 
 
 class Follower:
-    """Reads on in every partition.
+    """Reads on in every partition; what Kafka has deleted before it was read comes from the archive.
 
     Args:
         client: knows the topics; used by nobody else.
@@ -77,7 +80,8 @@ class Follower:
                 self._asked.values(), timeout=wait_ms / 1000 + 1, return_when=asyncio.FIRST_COMPLETED
             )
             self._asked = {leader: task for leader, task in self._asked.items() if task not in done}
-            found = [grown for task in done for grown in self._grown(task.result())]
+            asked = [grown for task in done for grown in self._grown(task.result())]
+            found = [await self._archived(grown) if grown.is_outside else grown for grown in asked]
             if self._ahead and found:
                 self._ask(wait_ms)
             return found
@@ -115,6 +119,21 @@ class Follower:
                     found.append(grown)
         return found
 
+    async def _archived(self, grown: Grown) -> Grown:
+        """A part of what Kafka does not have, so that the next is asked for behind it; the same if nobody has it."""
+        log, first = grown.log, grown.first
+        ranges = await kafka_ranges(self._settings, {log.topic})
+        begin, end = next((part.first, part.end) for part in ranges if part.partition == log.number)
+        part = OffsetRange(topic=log.topic, partition=log.number, first=first, end=max(begin, first))
+        try:
+            async with aclosing(fetch(self._client, self._settings, [part])) as answers:
+                async for fetched in answers:
+                    self._reached[log] = first + fetched.passed
+                    return Grown(log, first, first + fetched.passed, fetched.blocks, end)
+        except (Invalid, Incompatible) as fault:
+            return replace(grown, fault=f"{log} cannot be read at offset {first}: {fault.detail}")
+        return grown
+
     def _one(
         self, log: Partition, code: int, log_end: int, aborted: Sequence[tuple[int, int]], data: bytes
     ) -> Grown | None:
@@ -125,7 +144,8 @@ class Follower:
             blocks = list(split(data))
         except (OffsetOutOfRangeError, Incompatible) as fault:
             del self._reached[log]
-            return Grown(log, first, first, (), log_end, f"{log} cannot be read at offset {first}: {fault}")
+            what = f"{log} cannot be read at offset {first}: {fault}"
+            return Grown(log, first, first, (), log_end, what, isinstance(fault, OffsetOutOfRangeError))
         if not blocks:
             return None
         end = max(blocks[-1].next_offset, first)

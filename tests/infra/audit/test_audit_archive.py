@@ -26,7 +26,7 @@ from infra.settings import Settings
 from schemas.errors import Incompatible, Invalid
 
 from ...cutting import archived, cut
-from .auditing import TOPIC, append, audited, covered, notary_here, verified
+from .auditing import TOPIC, append, audited, covered, notary_here, until, verified
 from .test_audit_command import audit
 from .test_audit_proof import Given, served
 
@@ -79,6 +79,29 @@ async def test_archive_and_tail_are_verified_as_one(mine: Settings) -> None:
     assert told(after) == told(before) == []
     assert after.records == before.records + 100
     assert all(part.archived for part in after.partitions)
+
+
+async def test_what_was_deleted_before_it_was_signed_is_signed_from_the_archive(mine: Settings) -> None:
+    """A notary that was away while the log was archived and cut leaves nothing out."""
+    await signed(mine, 100)
+    await append(mine, RECORDS)
+    await archived(mine, TOPIC, "audit")
+    await cut(mine, TOPIC)
+    await cut(mine, "audit")
+    await signed(mine, 20)
+    report = await verified(mine)
+    assert told(report) == []
+    assert report.records == 100 + RECORDS + 20
+
+
+async def test_a_notary_says_what_it_cannot_sign(mine: Settings) -> None:
+    """Where neither Kafka nor the archive has what is next."""
+    await signed(mine, 100)
+    await append(mine, RECORDS)
+    await cut(mine, TOPIC)
+    async with notary_here(mine) as health:
+        await until(lambda: any("in Kafka nor in the archive" in str(one) for one in health.components.values()))
+        assert not health.ready
 
 
 async def test_the_part_from_the_archive_is_named(mine: Settings) -> None:
