@@ -4,8 +4,8 @@ For readers whose state is a fold: nothing is kept between runs, so nothing can 
 offset only tells what an earlier run has dealt with.
 """
 
-from collections.abc import Iterable
-from contextlib import aclosing, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -13,7 +13,7 @@ from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from infra.kafka.consumer import make_consumer
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -132,16 +132,16 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             self._handled = {p: await self._committed(p) for p in partitions}
             self._ends = await self._consumer.end_offsets(partitions) if partitions else {}
-            self._past, self._read = [], {}
-            async with aclosing(past(self._settings, self._consumer, dict.fromkeys(partitions, 0))) as pieces:
-                async for piece in pieces:
-                    self._past += piece.raws
-                    self._read[piece.at] = piece.next_offset
-            for partition in partitions:
-                self._consumer.seek(partition, self._read.get(partition, 0))
+            self._past, self._read = [], dict.fromkeys(partitions, 0)
+            await recall(self._settings, self._consumer, self._read, self._remember)
+            for partition, offset in self._read.items():
+                self._consumer.seek(partition, offset)
         except (KafkaError, IllegalStateError) as fault:
             raise Unavailable(f"Kafka does not tell where {self._topic} ends: {fault!r}") from fault
         self._reassigned = False
+
+    async def _remember(self, _: TopicPartition, raws: Sequence[Raw]) -> None:
+        self._past += raws
 
     async def _committed(self, partition: TopicPartition) -> int:
         return 0 if self._group is None else await self._consumer.committed(partition) or 0

@@ -6,7 +6,6 @@ answer can slip by between sending and waiting.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
 from typing import Any, NoReturn
 
 import structlog
@@ -18,7 +17,7 @@ from commands.api.personal import People
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.partitioner import partition_of
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import logical, physical
 from infra.settings import Settings
@@ -78,9 +77,7 @@ class Tail:
         for at in every:
             is_catalog = logical(self._settings, at.topic) == CATALOG
             self._next[at] = 0 if is_catalog else max(begins[at], ends[at] - LOOK_BACK)
-        async with aclosing(past(self._settings, self._asker, self._next)) as pieces:
-            async for piece in pieces:
-                await self._take(piece.at, piece.raws, piece.next_offset)
+        await recall(self._settings, self._asker, self._next, self._take)
         self._consumer.assign(every)
         for at, start in self._next.items():
             self._consumer.seek(at, start)
@@ -105,13 +102,12 @@ class Tail:
                 await asyncio.sleep(0.5)
                 continue
             for at, records in got.items():
-                raws = [from_aiokafka(record, self._settings.topic_prefix) for record in records]
-                await self._take(at, raws, raws[-1].offset + 1)
+                await self._take(at, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
             if got:
                 self._moved.set()
                 self._moved = asyncio.Event()
 
-    async def _take(self, at: TopicPartition, raws: Sequence[Raw], next_offset: int) -> None:
+    async def _take(self, at: TopicPartition, raws: Sequence[Raw]) -> None:
         counted = [raw for raw in raws if raw.counts]
         outcomes = [raw for raw in counted if raw.header("ce_type").decode() in OUTCOME_TYPES]
         await self._decoder.learn(outcomes)
@@ -122,7 +118,7 @@ class Tail:
         for raw in counted:
             if raw.header("ce_type") == USER_ERASED:
                 self._people.erase(raw.tenant, raw.key)
-        self._next[at] = next_offset
+        self._next[at] = raws[-1].offset + 1
 
     def knows_item(self, tenant: str, item_id: str) -> bool:
         """Whether a tenant's catalogue, as far as it has been read, has had this item."""

@@ -7,7 +7,7 @@ was begun before a crash is begun again: the committed offsets stay before the f
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -21,7 +21,7 @@ from commands.api.sender import CommandSender
 from commands.eraser.readmodels import ReadModels
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.kafka.watch import watch
@@ -131,8 +131,7 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self._recall(at)
             got: Mapping[TopicPartition, Sequence[Any]] = await self._consumer.getmany(timeout_ms=POLL_MS)
             for at, records in got.items():
-                raws = [from_aiokafka(record, self._settings.topic_prefix) for record in records]
-                self._take(at, raws, raws[-1].offset + 1)
+                await self._take(at, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
             await self._destroy()
             await self._report()
             await self._commit()
@@ -151,21 +150,18 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
             Incompatible: the archive does not have it either.
             IllegalStateError: the partition was taken away meanwhile.
         """
-        reached = await self._consumer.committed(at) or 0
+        reached = {at: await self._consumer.committed(at) or 0}
         self._open.pop(at, None)  # if this was tried before
-        async with aclosing(past(self._settings, self._consumer, {at: reached})) as pieces:
-            async for piece in pieces:
-                self._take(at, piece.raws, piece.next_offset)
-                reached = piece.next_offset
-        self._consumer.seek(at, reached)
+        await recall(self._settings, self._consumer, reached, self._take)
+        self._consumer.seek(at, reached[at])
         self._consumer.resume(at)
         self._new.discard(at)
 
-    def _take(self, at: TopicPartition, raws: Sequence[Raw], next_offset: int) -> None:
+    async def _take(self, at: TopicPartition, raws: Sequence[Raw]) -> None:
         found = [Erasure(raw) for raw in raws if raw.counts and _is_erasure(raw)]
         if found:
             self._open.setdefault(at, []).extend(found)
-        self._read[at] = next_offset
+        self._read[at] = raws[-1].offset + 1
 
     async def _destroy(self) -> None:
         for erasure in (one for some in self._open.values() for one in some if one.keys is None):

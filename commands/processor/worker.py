@@ -7,7 +7,7 @@ stands where nobody expects it.
 import asyncio
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
 
@@ -29,8 +29,8 @@ from infra.kafka.consumer import make_consumer
 from infra.kafka.deadletters import DeadLetters, Letters
 from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
-from infra.kafka.past import past
-from infra.kafka.records import Decoder, from_aiokafka
+from infra.kafka.past import recall
+from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import logical, physical
 from infra.kafka.watch import watch
 from infra.registry.enlist import open_decoder
@@ -179,12 +179,14 @@ class Flow:
             Incompatible: the archive does not have them either.
             Unavailable: the brokers or the archive do not answer.
         """
+
+        async def put(_: TopicPartition, raws: Sequence[Raw]) -> None:
+            inbox.put(raws)
+
         try:
-            async with aclosing(past(self._settings, self._consumer, {self._at: offset})) as pieces:
-                async for piece in pieces:
-                    inbox.put(piece.raws)
-                    offset = piece.next_offset
-            self._consumer.seek(self._at, offset)
+            reached = {self._at: offset}
+            await recall(self._settings, self._consumer, reached, put)
+            self._consumer.seek(self._at, reached[self._at])
             self._consumer.resume(self._at)
         except (KafkaError, ValueError) as fault:
             raise Unavailable(f"{self._at} cannot be read: {fault!r}") from fault

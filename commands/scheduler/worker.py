@@ -9,7 +9,6 @@ wakes up late, do no harm.
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -26,7 +25,7 @@ from commands.api.sender import CommandSender
 from commands.scheduler.agenda import Agenda, Due, Identity
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.kafka.watch import watch
@@ -131,10 +130,7 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
         for at in new:
             self._agendas[at] = Agenda()  # if this was tried before
         reached = dict.fromkeys(new, 0)
-        async with aclosing(past(self._settings, self._consumer, reached)) as pieces:
-            async for piece in pieces:
-                await self._take(piece.at, piece.raws)
-                reached[piece.at] = piece.next_offset
+        await recall(self._settings, self._consumer, reached, self._take)
         ends = await self._consumer.end_offsets(new) if new else {}
         for at, offset in reached.items():
             self._consumer.seek(at, offset)

@@ -7,7 +7,7 @@ a crash or by two workers at once, is recognised as a repeat.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TypeAlias
 from uuid import UUID
@@ -22,7 +22,7 @@ from infra.health import Health
 from infra.kafka.consumer import open_consumer
 from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
@@ -108,9 +108,7 @@ class Embedder:
         Raises:
             Unavailable: Kafka or the registry is away.
         """
-        async with aclosing(past(self._settings, consumer, dict.fromkeys(ends, 0))) as pieces:
-            async for piece in pieces:
-                await self._take_all(piece.raws)
+        await recall(self._settings, consumer, dict.fromkeys(ends, 0), lambda _, raws: self._take_all(raws))
         while True:
             await self._hear(consumer, wait_ms=0 if self._vectors and not ends else POLL_MS)
             ends = {p: end for p, end in ends.items() if await _position(consumer, p) < end}

@@ -6,7 +6,7 @@ so, for a revocation cannot arrive either.
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NoReturn
 
 import structlog
@@ -19,7 +19,7 @@ from infra.attempt import attempt
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.facts import FactWriter
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
@@ -77,7 +77,7 @@ class Follower:
         stack.push_async_callback(consumer.stop)
         await consumer.start()
         for at in consumer.assignment():
-            consumer.seek(at, self._next.setdefault(at, 0))
+            self._next.setdefault(at, 0)
         self._consumer = consumer
 
     async def pump(self, decoder: Decoder) -> NoReturn:
@@ -88,7 +88,9 @@ class Follower:
             Unavailable: the registry does not answer.
         """
         ends = await self._ends()
-        await self._take_past(decoder)
+        await recall(self._settings, self._opened, self._next, lambda _, raws: self._take(decoder, raws))
+        for at, offset in self._next.items():
+            self._opened.seek(at, offset)
         while True:
             if not self._ring.complete and all(self._next[at] >= end for at, end in ends.items()):
                 self._ring.complete = True
@@ -117,13 +119,6 @@ class Follower:
             self._health.ok(COMPONENT, f"the last known keys stay valid, no revocation arrives: {cause}")
         else:
             self._health.failed(COMPONENT, f"the API keys on record cannot be read: {cause}")
-
-    async def _take_past(self, decoder: Decoder) -> None:
-        async with aclosing(past(self._settings, self._opened, self._next)) as pieces:
-            async for piece in pieces:
-                await self._take(decoder, piece.raws)
-                self._next[piece.at] = piece.next_offset
-                self._opened.seek(piece.at, piece.next_offset)
 
     async def _take(self, decoder: Decoder, raws: Sequence[Raw]) -> None:
         await decoder.learn([raw for raw in raws if raw.counts])

@@ -1,22 +1,19 @@
 """The topic `audit`, folded into chains as it grows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
-
-from aiokafka import AIOKafkaClient
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 
 from infra.audit.chain import Chains
 from infra.audit.follow import Follower, Grown
 from infra.audit.keys import PublicKeys
 from infra.audit.partition import AUDIT, Partition
-from infra.kafka.fetch import fetch, open_client
-from infra.kafka.ranges import kafka_ranges, ranges_now
+from infra.kafka.fetch import open_client
+from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder, from_block
 from infra.settings import Settings
 from schemas.audit import LogCheckpointed, LogVerified
 from schemas.errors import Incompatible, Unavailable
-from schemas.models import OffsetRange
 from schemas.position import Position
 from schemas.topics import TOPICS
 
@@ -40,20 +37,6 @@ class Ledger:
         self.chains = chains
         self.foreign: list[tuple[Position, str]] = []
         self.verified: dict[str, LogVerified] = {}
-
-    async def begin(self, client: AIOKafkaClient, settings: Settings, deleted: Sequence[OffsetRange]) -> None:
-        """Take what Kafka has deleted and the archive has.
-
-        Raises:
-            Unavailable: brokers or archive do not answer.
-            Incompatible: a file of the archive is damaged.
-        """
-        for part in deleted:
-            log, at = Partition(part.topic, part.partition), part.first
-            async with aclosing(fetch(client, settings, [part])) as pieces:
-                async for piece in pieces:
-                    await self._take(Grown(log, at, at + piece.passed, tuple(piece.blocks), part.end))
-                    at += piece.passed
 
     async def until(self, ends: Iterable[tuple[int, int]]) -> None:
         """Read on until every one of these partitions has been read up to its end.
@@ -119,16 +102,11 @@ async def open_ledger(
         Incompatible: the topic holds a damaged batch, or the archive that has its beginning is damaged.
     """
     ranges = await ranges_now(settings, [AUDIT])
-    starts = {part.partition: part.first for part in await kafka_ranges(settings, [AUDIT])}
-    deleted = [
-        OffsetRange(topic=AUDIT, partition=part.partition, first=part.first, end=starts[part.partition])
-        for part in ranges
-    ]
+    starts = {part.partition: part.first for part in ranges}
     async with open_client(settings, [AUDIT]) as client:
         follower = Follower(client, settings, {Partition(AUDIT, n): first for n, first in starts.items()})
         ledger = Ledger(follower, decoder, Chains(keys, keep=keep), starts)
         try:
-            await ledger.begin(client, settings, deleted)
             await ledger.until((part.partition, part.end) for part in ranges)
             yield ledger
         finally:

@@ -3,9 +3,10 @@
 A consumer alone would begin where Kafka begins now, and never say that it has missed something.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
@@ -16,6 +17,8 @@ from infra.settings import Settings
 from schemas.errors import Incompatible, Invalid
 from schemas.models import OffsetRange
 from schemas.topics import TOPICS
+
+Take: TypeAlias = Callable[[TopicPartition, Sequence[Raw]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,24 @@ async def past(
             async with open_client(settings, [topic]) as client, aclosing(fetch(client, settings, [part])) as answers:
                 async for piece in _told(at, part, answers):
                     yield piece
+
+
+async def recall(
+    settings: Settings, consumer: AIOKafkaConsumer, reached: dict[TopicPartition, int], take: Take
+) -> None:
+    """Take what Kafka no longer has from `reached` on, and move that on to where a consumer has to begin.
+
+    Args:
+        take: called with some records of one partition at a time, in their order.
+
+    Raises:
+        as `past`.
+    """
+    async with aclosing(past(settings, consumer, reached)) as pieces:
+        async for piece in pieces:
+            if piece.raws:
+                await take(piece.at, piece.raws)
+            reached[piece.at] = piece.next_offset
 
 
 async def _told(

@@ -85,7 +85,11 @@ def postgres_recipe(settings: Settings, address: str) -> Recipe:
         "POSTGRES_DB": postgres.DATABASE,
         "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --encoding=UTF8",
     }
-    command = ["postgres", "-c", f"shared_buffers={settings.stack.postgres_buffers_mb}MB", "-c", "max_connections=400"]
+    options = {
+        "shared_buffers": f"{settings.stack.postgres_buffers_mb}MB",
+        "max_connections": postgres.CONNECTIONS,
+    }
+    command = ["postgres", *(part for key, value in options.items() for part in ("-c", f"{key}={value}"))]
     return Recipe(
         "postgres",
         "pgvector/pgvector:0.8.1-pg18",

@@ -23,6 +23,7 @@ from infra.stack.server import Embedded, Say
 from schemas.errors import Unavailable
 
 USER = DATABASE = "retrace"
+CONNECTIONS = 400
 SYSTEM_USER = "nobody"
 
 
@@ -53,7 +54,7 @@ class Postgres(Embedded):
             "port": self.port,
             "unix_socket_directories": "",
             "shared_buffers": f"{self.settings.stack.postgres_buffers_mb}MB",
-            "max_connections": 400,
+            "max_connections": CONNECTIONS,
             "fsync": "on",
             "jit": "off",
             "timezone": "UTC",

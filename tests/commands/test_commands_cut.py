@@ -1,26 +1,21 @@
 """The archive has the beginning of the log and Kafka has deleted it: who starts anew still knows everything."""
 
-import asyncio
 import shutil
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from commands.processor import worker as processor
 from commands.scheduler import worker as scheduler
-from infra.ending import ended
-from infra.health import Health
 from infra.kafka.ranges import kafka_ranges
 from infra.settings import Settings
 from schemas.topics import DECIDED, TOPICS
 
 from ..cutting import archived, cut, with_archive
 from ..eventually import eventually
-from .writing import WriteSide, open_write_side
+from ..roles import running
+from .writing import WriteSide, open_write_side, registered
 
 CUT = [*DECIDED, *(f"{topic}.commands" for topic in DECIDED), "access", "uploads"]
 
@@ -80,8 +75,7 @@ async def test_without_the_archive_nothing_is_decided(settings: Settings, tmp_pa
     await given_decisions(settings)
     await archive_and_cut(settings)
     shutil.move(tmp_path / "archive", tmp_path / "elsewhere")
-    health = Health("processor")
-    async with _running(processor.work(settings, health)):
+    async with running(processor.work, settings, "processor") as health:
 
         async def told() -> bool:
             causes = [str(one) for name, one in health.components.items() if name.startswith("profiles/")]
@@ -118,20 +112,6 @@ async def test_what_was_scheduled_before_is_fired(settings: Settings) -> None:
     async with open_write_side(settings) as side:
         assert (await side.call("POST", "/schedules", json=plan | command)).status == 200
     await archive_and_cut(settings)
-    async with open_write_side(settings) as side, _running(scheduler.work(settings, Health("scheduler"))):
+    async with open_write_side(settings) as side, running(scheduler.work, settings, "scheduler"):
         assert (await side.call("PUT", "/schedules/s/due", json={"due_at": now.isoformat()})).status == 200
-
-        async def fired() -> bool:
-            known = await side.call("PUT", "/users/later/preferences", json={}, headers={"if-match": "*"})
-            return known.status == 200
-
-        await eventually(fired)
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, Any]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        await ended(task)
+        await registered(side, "later")

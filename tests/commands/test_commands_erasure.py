@@ -44,6 +44,8 @@ from schemas.profiles import (
 )
 from schemas.topics import TOPICS
 
+from ..roles import running
+
 SECRET = "Ana-Lucía Quetzalcóatl"
 ERASED = UserErased(user_id="u", reason="asked")
 user = Spec(users.AGGREGATE)
@@ -140,19 +142,6 @@ async def registered(write_side: Any, **more: Any) -> str:
     answer = await write_side.call("POST", "/users", json=body)
     assert answer.status == 200, answer
     return user_id
-
-
-@contextlib.asynccontextmanager
-async def running(work: Any, settings: Settings, name: str) -> AsyncIterator[Health]:
-    """A worker in this process."""
-    health = Health(name)
-    task = asyncio.create_task(work(settings, health))
-    try:
-        yield health
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_a_name_is_never_on_a_log(write_side: Any) -> None:

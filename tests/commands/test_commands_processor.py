@@ -1,7 +1,6 @@
 """The processor on real Kafka: two owners at once, one killed with -9, and commands that nobody can read."""
 
 import asyncio
-import contextlib
 import subprocess
 import sys
 from collections import Counter
@@ -41,6 +40,8 @@ from schemas.identity import derived_id
 from schemas.outcomes import CommandRejected, CommandRepeated
 from schemas.profiles import RegisterUser
 from schemas.topics import TOPICS
+
+from ..roles import running
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ async def test_a_killed_processor_goes_on_from_its_snapshot(
             process.wait()
         damage(settings.snapshots)
         with capture_logs() as logs:
-            async with running(settings):
+            async with running(worker.work, settings, "processor"):
                 for number in range(50):
                     await sender.send(*chosen(f"u{number}"))
                 records = await until_answered(settings, "profiles", 101)
@@ -254,7 +255,7 @@ async def test_a_command_that_cannot_be_read_is_answered_and_kept(one_partition:
     async with AIOKafkaProducer(**aiokafka_options(one_partition.kafka)) as producer:
         for value, headers in bad:
             await producer.send_and_wait(topic, value, key=b"u", headers=headers)
-    async with running(one_partition), CommandSender(one_partition, decoder.codec) as sender:
+    async with running(worker.work, one_partition, "processor"), CommandSender(one_partition, decoder.codec) as sender:
         await sender.send(command, meta)
         records = await until_answered(one_partition, "profiles", 6)
     events = [recorded.event for raw in records if (recorded := decoder.decode(raw)) is not None]
@@ -264,28 +265,20 @@ async def test_a_command_that_cannot_be_read_is_answered_and_kept(one_partition:
     assert {letter.offset for letter in letters if isinstance(letter, RecordDeadLettered)} == set(range(5))
 
 
-@asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Health]:
-    """A processor in this process."""
-    health = Health("processor")
-    task = asyncio.create_task(worker.work(settings, health))
-    try:
-        yield health
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+def _has_begun(health: Health, partition: str) -> bool:
+    component = health.components.get(partition)
+    return component is not None and "reading" not in component.cause
 
 
 async def test_a_partition_is_as_healthy_as_it_says(one_partition: Settings) -> None:
     """Red with its cause when an event cannot be read, and the other partitions go on."""
     await open_decoder(one_partition)
-    entry = Entry(b"u", b"garbage", [(EXPECTED_OFFSET, b"0")])
+    entry, partitions = Entry(b"u", b"garbage", [(EXPECTED_OFFSET, b"0")]), ("profiles/0", "catalog/0")
     async with batch_producer(one_partition) as producer:
         await KafkaLog(one_partition, producer, TOPICS["profiles"], 0).append([entry])
-    async with running(one_partition) as health:
-        async with asyncio.timeout(30):
-            while "profiles/0" not in health.components or "reading" in health.components["profiles/0"].cause:
+    async with running(worker.work, one_partition, "processor") as health:
+        async with asyncio.timeout(60):
+            while not all(_has_begun(health, at) for at in partitions):
                 await asyncio.sleep(0.05)
         assert not health.ready
         assert "bad_framing" in health.components["profiles/0"].cause

@@ -1,9 +1,7 @@
 """Scheduled commands: the rules, the agenda, and the whole way with a scheduler that is killed."""
 
 import asyncio
-import contextlib
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +14,6 @@ from commands.scheduler import worker
 from commands.scheduler.agenda import Agenda
 from commands.testing import AT as NOW
 from commands.testing import Spec
-from infra.health import Health
 from schemas.envelope import Meta, Recorded
 from schemas.identity import derived_id
 from schemas.position import Position
@@ -32,6 +29,9 @@ from schemas.schedules import (
     ScheduleFired,
     ScheduleSent,
 )
+
+from ..roles import running
+from .writing import is_registered, registered
 
 schedule = Spec(schedules.AGGREGATE)
 DUE = NOW - timedelta(seconds=1)
@@ -161,19 +161,6 @@ def test_a_hundred_thousand_pending_schedules_come_up_in_order() -> None:
     assert agenda.next_at() == NOW + timedelta(seconds=50_000)
 
 
-@contextlib.asynccontextmanager
-async def scheduler(settings: Any) -> AsyncIterator[Health]:
-    """A scheduler in this process."""
-    health = Health("scheduler")
-    task = asyncio.create_task(worker.work(settings, health))
-    try:
-        yield health
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 async def schedule_user(write_side: Any, due_at: datetime, schedule_id: str | None = None) -> tuple[str, str]:
     """Schedule the registration of somebody new; returns schedule and user."""
     user, schedule_id = uuid.uuid4().hex, schedule_id or uuid.uuid4().hex
@@ -188,22 +175,10 @@ async def schedule_user(write_side: Any, due_at: datetime, schedule_id: str | No
     return schedule_id, user
 
 
-async def is_registered(write_side: Any, user: str) -> bool:
-    answer = await write_side.call("PUT", f"/users/{user}/preferences", json={}, headers={"if-match": "*"})
-    return bool(answer.status == 200)
-
-
-async def registered(write_side: Any, user: str) -> None:
-    """Wait until somebody is."""
-    async with asyncio.timeout(30):
-        while not await is_registered(write_side, user):
-            await asyncio.sleep(0.1)
-
-
 async def test_a_command_is_sent_when_its_time_comes(write_side: Any) -> None:
     """The whole way: over HTTP, at the time, in the name of who scheduled it; a cancelled one never."""
     soon = datetime.now(UTC) + timedelta(seconds=1.5)
-    async with scheduler(write_side.settings) as health:
+    async with running(worker.work, write_side.settings, "scheduler") as health:
         _, user = await schedule_user(write_side, soon)
         cancelled, nobody = await schedule_user(write_side, soon)
         moved, late = await schedule_user(write_side, soon)
@@ -222,11 +197,14 @@ async def test_a_command_is_sent_when_its_time_comes(write_side: Any) -> None:
 async def test_what_came_due_while_no_scheduler_ran_is_sent_once(write_side: Any) -> None:
     """A restart fires what is overdue, and what two schedulers both fire takes effect once."""
     schedule_id, user = await schedule_user(write_side, datetime.now(UTC) - timedelta(hours=1))
-    async with scheduler(write_side.settings):
+    async with running(worker.work, write_side.settings, "scheduler"):
         await registered(write_side, user)
     late = await write_side.call("DELETE", f"/schedules/{schedule_id}")
     assert (late.status, late.code) == (409, "already_fired")
-    async with scheduler(write_side.settings), scheduler(write_side.settings) as health:
+    async with (
+        running(worker.work, write_side.settings, "scheduler"),
+        running(worker.work, write_side.settings, "scheduler") as health,
+    ):
         async with asyncio.timeout(30):
             while not health.ready:
                 await asyncio.sleep(0.1)

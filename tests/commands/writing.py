@@ -11,12 +11,13 @@ import aiohttp
 
 from commands.api.app import create_app
 from commands.processor import worker
-from infra.ending import ended
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.settings import HttpSettings, Settings
 
 from ..calling import http_session
+from ..eventually import eventually
+from ..roles import running
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,17 @@ class WriteSide:
         return item_id
 
 
+async def is_registered(write_side: WriteSide, user: str) -> bool:
+    """Whether somebody is; then they have preferences afterwards."""
+    answer = await write_side.call("PUT", f"/users/{user}/preferences", json={}, headers={"if-match": "*"})
+    return answer.status == 200
+
+
+async def registered(write_side: WriteSide, user: str) -> None:
+    """Wait until somebody is."""
+    await eventually(lambda: is_registered(write_side, user), every_s=0.1)
+
+
 @asynccontextmanager
 async def open_write_side(settings: Settings) -> AsyncIterator[WriteSide]:
     """A processor and a command API."""
@@ -65,16 +77,15 @@ async def open_write_side(settings: Settings) -> AsyncIterator[WriteSide]:
     app = create_app(settings, health)
     install(app, health)
     server = QuietServer(server_config(app, HttpSettings()))
-    deciding = Health("processor")
-    tasks = [asyncio.create_task(worker.work(settings, deciding)), asyncio.create_task(server.serve())]
-    try:
-        async with asyncio.timeout(60):
-            while not (server.started and health.ready and deciding.ready):
-                await asyncio.sleep(0.05)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        async with http_session(settings) as http:
-            yield WriteSide(settings, f"http://127.0.0.1:{port}", http)
-    finally:
-        server.should_exit = True
-        await tasks[1]
-        await ended(tasks[0])
+    async with running(worker.work, settings, "processor") as deciding:
+        serving = asyncio.create_task(server.serve())
+        try:
+            async with asyncio.timeout(60):
+                while not (server.started and health.ready and deciding.ready):
+                    await asyncio.sleep(0.05)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            async with http_session(settings) as http:
+                yield WriteSide(settings, f"http://127.0.0.1:{port}", http)
+        finally:
+            server.should_exit = True
+            await serving

@@ -11,8 +11,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 from hypothesis import given
 from hypothesis import strategies as st
 from uuid6 import uuid7
@@ -24,11 +22,9 @@ from inference.datasets.filters import Filters, filters_of
 from inference.datasets.frames import Format, written
 from inference.datasets.manifest import Manifest, parse
 from inference.datasets.shelf import keep
-from infra.kafka.connect import librdkafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.records import Decoder
-from infra.kafka.topics import physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings, child_environment
 from schemas.catalog import ItemAdded
@@ -38,6 +34,8 @@ from schemas.identity import derived_id
 from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import UserErased
+
+from ..cutting import cut
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -151,16 +149,10 @@ async def test_ranges_that_the_log_does_not_hold(settings: Settings, decoder: De
     elsewhere = OffsetRange(topic="interactions", partition=77, first=0, end=1)
     with pytest.raises(Gone, match="no partition interactions/77"):
         await verify(settings, decoder, "m", replace(manifest, ranges=(*manifest.ranges, elsewhere)))
-    await _forget(settings, partition_of("u3", 4), 2)
+    cut_one = [part for part in manifest.ranges if part.partition == partition_of("u3", 4)]
+    await cut(settings, "interactions", lambda _: 2, cut_one)
     with pytest.raises(Gone, match=r"before the start of the log.* can still be held against"):
         await verify(settings, decoder, "m", manifest)
-
-
-async def _forget(settings: Settings, partition: int, before: int) -> None:
-    """Let retention take the beginning of a partition."""
-    admin = AdminClient(librdkafka_options(settings.kafka))
-    place = TopicPartition(physical(settings, "interactions"), partition, before)
-    await asyncio.to_thread(admin.delete_records([place])[place].result, 10)
 
 
 async def test_what_is_kept_is_found_by_its_hashes(settings: Settings, decoder: Decoder, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The same for Elasticsearch: its alias and our records do not commit together."""
 
+from collections.abc import Awaitable, Callable
+
 import orjson
 import pytest
 from uuid6 import uuid7
@@ -11,6 +13,7 @@ from projections import rebuild
 from projections.attempt import Attempts
 from projections.documents import Documents
 from projections.testing import minute
+from projections.view import Index
 from projections.views import decisions_search
 from schemas.envelope import Meta
 from schemas.errors import Rejected
@@ -28,14 +31,27 @@ async def decide(writer: FactWriter, *numbers: int) -> None:
     await writer.append_all(list(zip(events, metas, strict=True)))
 
 
+Indexed = Callable[[int], Awaitable[Index]]
+
+
+@pytest.fixture
+def indexed(database: Database, writer: FactWriter, projector: StartProjector) -> Indexed:
+    """Lets a projector find so many decisions, and go on."""
+
+    async def start(count: int) -> Index:
+        projector(decisions_search.INDEX)
+        await decide(writer, *range(count))
+        await reached(database, decisions_search.INDEX, count)
+        return decisions_search.INDEX
+
+    return start
+
+
 async def test_an_index_is_switched_and_rolled_back(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
+    settings: Settings, database: Database, writer: FactWriter, indexed: Indexed
 ) -> None:
     """The same for Elasticsearch: the alias moves, the old index is kept, and has what came since when it returns."""
-    view = decisions_search.INDEX
-    projector(view)
-    await decide(writer, *range(20))
-    await reached(database, view, 20)
+    view = await indexed(20)
     async with make_elastic(settings) as client:
         await client.delete(index=index_name(settings, view.name), id="d3", refresh=True)
         attempt = await rebuild.rebuild(settings, view)
@@ -55,13 +71,10 @@ async def test_an_index_is_switched_and_rolled_back(
 
 
 async def test_an_alias_that_was_switched_by_a_killed_process_is_put_on_record(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
+    settings: Settings, database: Database, writer: FactWriter, indexed: Indexed
 ) -> None:
     """Elasticsearch and PostgreSQL do not commit together; the live index must never be cancelled away."""
-    view = decisions_search.INDEX
-    projector(view)
-    await decide(writer, *range(5))
-    await reached(database, view, 5)
+    view = await indexed(5)
     attempt = await rebuild.rebuild(settings, view, switches=False)
     assert attempt.target is not None
     async with make_elastic(settings) as client:
@@ -79,13 +92,10 @@ async def test_an_alias_that_was_switched_by_a_killed_process_is_put_on_record(
 
 
 async def test_a_cancelled_rebuild_leaves_no_index(
-    settings: Settings, database: Database, writer: FactWriter, projector: StartProjector
+    settings: Settings, database: Database, writer: FactWriter, indexed: Indexed
 ) -> None:
     """As in PostgreSQL."""
-    view = decisions_search.INDEX
-    projector(view)
-    await decide(writer, *range(5))
-    await reached(database, view, 5)
+    view = await indexed(5)
     await rebuild.rebuild(settings, view, switches=False)
     await rebuild.cancel(settings, view)
     async with make_elastic(settings) as client:

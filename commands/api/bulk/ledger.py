@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, NoReturn, Self
 from uuid import UUID
@@ -18,7 +18,7 @@ from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
-from infra.kafka.past import past
+from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
 from infra.settings import Settings
@@ -66,9 +66,7 @@ class Ledger:
         self._stack.push_async_callback(self._consumer.stop)
         await self._consumer.start()
         self._next = {TopicPartition(name, number): 0 for number in range(self._partitions)}
-        async with aclosing(past(self._settings, self._consumer, self._next)) as pieces:
-            async for piece in pieces:
-                await self._take(piece.at, piece.raws, piece.next_offset)
+        await recall(self._settings, self._consumer, self._next, self._take)
         self._consumer.assign(list(self._next))
         for at, start in self._next.items():
             self._consumer.seek(at, start)
@@ -93,8 +91,7 @@ class Ledger:
                 continue
             self._health.ok(COMPONENT)
             for at, records in got.items():
-                raws = [from_aiokafka(record, self._settings.topic_prefix) for record in records]
-                await self._take(at, raws, raws[-1].offset + 1)
+                await self._take(at, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
             if got:
                 self._moved.set()
                 self._moved = asyncio.Event()
@@ -131,7 +128,7 @@ class Ledger:
         new = [(event, replace(meta, id=UUID(int=uuid7().int))) for event, meta in facts]
         await self._writer.append_all(new)
 
-    async def _take(self, at: TopicPartition, raws: Sequence[Raw], next_offset: int) -> None:
+    async def _take(self, at: TopicPartition, raws: Sequence[Raw]) -> None:
         await self._decoder.learn(raws)
         for raw in raws:
             if (recorded := self._decoder.decode(raw)) is not None:
@@ -139,4 +136,4 @@ class Ledger:
                 self._uploads[key] = evolve(self._uploads.pop(key, Progress()), recorded.event, recorded.meta)
                 if len(self._uploads) > REMEMBERED:
                     self._uploads.popitem(last=False)
-        self._next[at] = next_offset
+        self._next[at] = raws[-1].offset + 1

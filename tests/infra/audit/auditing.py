@@ -2,8 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import DEVNULL, Popen
@@ -23,6 +23,8 @@ from infra.stack.stack import merged
 from schemas.envelope import Meta
 from schemas.errors import Unavailable
 from schemas.usage import ApiKeyUsed
+
+from ...roles import running
 
 ROOT = Path(__file__).parents[3]
 TOPIC = "usage"
@@ -53,17 +55,9 @@ async def append(settings: Settings, count: int) -> None:
             await writer.append_all([used(number) for number in range(first, min(first + 20, count))])
 
 
-@asynccontextmanager
-async def notary_here(settings: Settings) -> AsyncIterator[Health]:
+def notary_here(settings: Settings) -> AbstractAsyncContextManager[Health]:
     """The role `notary` in this process."""
-    health = Health("notary")
-    task = asyncio.create_task(_working(settings, health))
-    try:
-        yield health
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    return running(_working, settings, "notary")
 
 
 async def _working(settings: Settings, health: Health) -> None:
