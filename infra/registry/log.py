@@ -11,6 +11,7 @@ Source: KIP-98, fencing by producer epoch.
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -31,6 +32,7 @@ WRITE_ATTEMPTS = 8
 TIMEOUT_S = 10.0
 RECONNECT_S = 1.0
 POLL_MS = 1000
+MARKER_S = 0.005
 FETCH_WAIT_MS = 100  # a broker does not answer a waiting fetch when a transaction commits, only when this is over
 CAUGHT_UP = "caught up"
 
@@ -88,13 +90,7 @@ class SchemaLog:
         Raises:
             Unavailable: the brokers do not answer.
         """
-        consumer = self._reading()
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                ends = await consumer.end_offsets([self._partition])
-        except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka does not tell where the log ends: {error!r}. Try again.") from error
-        return await self._read_to(ends[self._partition])
+        return await self._read_to(await self._end())
 
     async def write(self, decide: Callable[[Registry], Sequence[Record]]) -> Registry:
         """Append what `decide` returns for the state at the end of the log, all of it or nothing.
@@ -131,6 +127,7 @@ class SchemaLog:
         if not records:
             return self.registry
         offsets = await self._append(producer, records)
+        await self._until_others_see(offsets[-1])
         return await self._take_in(records, offsets)
 
     async def _decide(self, decide: Callable[[Registry], Sequence[Record]]) -> Sequence[Record]:
@@ -138,6 +135,23 @@ class SchemaLog:
         with contextlib.suppress(Problem):
             return decide(self.registry)
         return decide(await self.catch_up())
+
+    async def _until_others_see(self, offset: int) -> None:
+        """Kafka confirms a commit before it has written its marker, and until then the other replicas end before it."""
+        until = time.monotonic() + TIMEOUT_S
+        while await self._end() <= offset:
+            if time.monotonic() > until:
+                raise Unavailable(f"Offset {offset} is written, but not committed after {TIMEOUT_S:g} s. Try again.")
+            await asyncio.sleep(MARKER_S)
+
+    async def _end(self) -> int:
+        """Where the log ends for all who read what is committed."""
+        consumer = self._reading()
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return int((await consumer.end_offsets([self._partition]))[self._partition])
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"Kafka does not tell where the log ends: {error!r}. Try again.") from error
 
     def _reading(self) -> AIOKafkaConsumer:
         """Whoever cannot read the log may not write to it either."""

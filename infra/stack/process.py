@@ -134,7 +134,7 @@ class Daemon:
         """
         family = self._signal(signal.SIGSTOP)
         until = time.monotonic() + FREEZE_S
-        while family[0].status() != psutil.STATUS_STOPPED and time.monotonic() < until:
+        while not all(map(_is_frozen, family)) and time.monotonic() < until:
             time.sleep(POLL_S)
 
     def resume(self) -> None:
@@ -191,3 +191,10 @@ class Daemon:
     def _rotate(self) -> None:
         if self.log.is_file() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
+
+
+def _is_frozen(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_STOPPED)
+    except psutil.NoSuchProcess:  # a helper that has ended does nothing either
+        return True
