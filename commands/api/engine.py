@@ -110,8 +110,7 @@ class Engine:
             tasks.create_task(tail.run())
             tasks.create_task(ledger.run())
             tasks.create_task(watch(settings, self._health, tail.asker, tail.any_partition))
-            await tail.catch_up()
-            self._health.ok("tail")
+            await tail.begin()
             self._parts = parts
 
 

@@ -47,6 +47,7 @@ class Tail:
         self._items: set[tuple[str, str]] = set()
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
+        self._is_caught_up = False
         self._consumer: AIOKafkaConsumer = make_consumer(settings, fetch_max_wait_ms=250)
         self._asker: AIOKafkaConsumer = make_consumer(settings)
 
@@ -101,6 +102,8 @@ class Tail:
                 self._health.failed("tail", f"answers cannot be read: {fault!r}")
                 await asyncio.sleep(0.5)
                 continue
+            if self._is_caught_up:
+                self._health.ok("tail")
             for at, records in got.items():
                 await self._take(at, [from_aiokafka(record, self._settings.topic_prefix) for record in records])
             if got:
@@ -123,6 +126,16 @@ class Tail:
     def knows_item(self, tenant: str, item_id: str) -> bool:
         """Whether a tenant's catalogue, as far as it has been read, has had this item."""
         return (tenant, item_id) in self._items
+
+    async def begin(self) -> None:
+        """Wait until everything now on record has been read; from then on its health is that of reading.
+
+        Raises:
+            Unavailable: Kafka does not answer in time.
+        """
+        await self.catch_up()
+        self._is_caught_up = True
+        self._health.ok("tail")
 
     async def catch_up(self, item_ids: Sequence[str] | None = None) -> None:
         """Wait until what the catalogue says now of these items, or everything now on record, has been read.

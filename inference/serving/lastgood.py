@@ -41,14 +41,24 @@ class LastGood:
 
     Args:
         size: 0 keeps none.
+
+    Attributes:
+        epoch: counts the reviews.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
+        self.epoch = 0
         self._answers: OrderedDict[tuple[str, str], Good] = OrderedDict()
 
-    def put(self, model: str, user_id: str, answer: Good) -> None:
-        """Keep an answer."""
+    def put(self, model: str, user_id: str, answer: Good, epoch: int) -> None:
+        """Keep an answer, unless there has been a review since its user was read.
+
+        Args:
+            epoch: at the time before the user was read.
+        """
+        if epoch != self.epoch:
+            return
         self._answers[model, user_id] = answer
         self._answers.move_to_end((model, user_id))
         while len(self._answers) > self._size:
@@ -61,8 +71,9 @@ class LastGood:
             self._answers.move_to_end((model, user_id))
         return found
 
-    def users(self) -> set[str]:
-        """Whose answers are kept."""
+    def review(self) -> set[str]:
+        """Whose answers are kept, to see who may still be known; one that is being made will not be kept."""
+        self.epoch += 1
         return {user_id for _, user_id in self._answers}
 
     def forget_all(self, users: Set[str]) -> None:

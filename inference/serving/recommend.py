@@ -138,7 +138,7 @@ class Recommender:
         """
         world = self._routing.world
         self._refuse_erased(user_id, user_id in world.erased)
-        good = self._last_good.get(model, user_id)
+        good, epoch = self._last_good.get(model, user_id), self._last_good.epoch
         try:
             user = await self._reads.user(user_id)
         except Unavailable:
@@ -146,7 +146,7 @@ class Recommender:
             offer: Offer | Refusal = Refusal(HISTORY_AWAY, is_trouble=True)
         else:
             self._refuse_erased(user_id, user.erased)
-            offer = await self._ask(user_id, model, user, world.route(model), decision_id)
+            offer = await self._ask(user_id, model, user, world.route(model), decision_id, epoch)
         outcome = first_filled(personal(offer, user, good), world, limit)
         if outcome is None or not outcome.items:
             outcome = first_filled([*await self._near(offer, user), *common(offer, user, world)], world, limit)
@@ -160,9 +160,9 @@ class Recommender:
             raise erased(user_id)
 
     async def _ask(
-        self, user_id: str, model: str, user: User, route: Route | None, decision_id: str
+        self, user_id: str, model: str, user: User, route: Route | None, decision_id: str, epoch: int
     ) -> Offer | Refusal:
-        """What the model offers."""
+        """What the model offers; kept for later unless consents have been reviewed since `epoch`."""
         if not user.profile.personalisation:
             self._last_good.forget(model, user_id)
             return Refusal("no_consent")
@@ -178,7 +178,7 @@ class Recommender:
         except Problem as problem:
             return Refusal(problem.code, is_trouble=True)
         good = Good(decision_id, route, user, item_ids[0], scores[0])
-        self._last_good.put(model, user_id, good)
+        self._last_good.put(model, user_id, good, epoch)
         return Offer("model", None, good.scored, user, route, given)
 
     async def _near(self, made: Offer | Refusal, user: User) -> list[Offer]:

@@ -132,7 +132,7 @@ class Routing:
     async def _forget(self) -> None:
         """Keep no answers for people who are erased or do not consent: those for bad times would use their history."""
         found = await self._reads.erased()
-        kept = self._last_good.users()
+        kept = self._last_good.review()
         self._last_good.forget_all((found.people & kept) | await self._reads.refusing(kept - found.people))
         self.world = replace(self.world, erased=found.people, told=found.positions)
 

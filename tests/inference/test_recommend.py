@@ -1,12 +1,14 @@
 """Choosing an answer from what is offered: filters, fallbacks and what is put on record."""
 
+from typing import Any
+
 import numpy as np
 
 from inference.artifact import Metadata
-from inference.inputs import Item, Profile
+from inference.inputs import Item, ModelInput, Profile
 from inference.serving.lastgood import Good, LastGood
 from inference.serving.reads import Catalogue, Live, User
-from inference.serving.recommend import Offer, Outcome, Refusal, common, first_filled, personal, settle
+from inference.serving.recommend import Offer, Outcome, Recommender, Refusal, common, first_filled, personal, settle
 from inference.serving.routing import Route, World
 from schemas.decisions import AsOf
 
@@ -117,10 +119,10 @@ def test_nothing_at_all_is_an_answer_too() -> None:
 def test_last_good_keeps_the_users_seen_last() -> None:
     """Memory is bounded, and who is here now matters most."""
     kept = LastGood(2)
-    kept.put("films", "a", GOOD)
-    kept.put("films", "b", GOOD)
+    kept.put("films", "a", GOOD, kept.epoch)
+    kept.put("films", "b", GOOD, kept.epoch)
     kept.get("films", "a")
-    kept.put("films", "c", GOOD)
+    kept.put("films", "c", GOOD, kept.epoch)
     assert kept.get("films", "b") is None
     assert kept.get("films", "a") is GOOD
     kept.forget("films", "a")
@@ -131,6 +133,45 @@ def test_last_good_forgets_people_with_all_their_models() -> None:
     """Whoever is erased was perhaps answered by several."""
     kept = LastGood(9)
     for model, user in (("films", "a"), ("books", "a"), ("films", "b")):
-        kept.put(model, user, GOOD)
+        kept.put(model, user, GOOD, kept.epoch)
     kept.forget_all({"a", "nobody"})
-    assert kept.users() == {"b"}
+    assert kept.review() == {"b"}
+
+
+def test_an_answer_that_was_being_made_during_a_review_is_not_kept() -> None:
+    """Its user consented when it was begun; whoever looked for those who no longer do has not seen it."""
+    kept = LastGood(9)
+    before = kept.epoch
+    assert kept.review() == set()
+    kept.put("films", "a", GOOD, before)
+    assert kept.get("films", "a") is None
+    kept.put("films", "a", GOOD, kept.epoch)
+    assert kept.get("films", "a") is GOOD
+
+
+async def test_who_withdraws_while_the_model_is_asked_leaves_nothing_behind() -> None:
+    """The answer is given, for it was asked for in time; it may not come back when times are bad."""
+    kept = LastGood(9)
+
+    class Reading(Known):
+        async def score(self, name: str, given: ModelInput) -> tuple[Any, Any]:
+            kept.review()
+            return await super().score(name, given)
+
+    for world, is_kept in ((Reading(), False), (Known(), True)):
+        recommender = Recommender(world, world, world, kept)  # type: ignore[arg-type]
+        outcome = await recommender.recommend("a", "films", 5, "d")
+        assert outcome.source == "model"
+        assert (kept.get("films", "a") is not None) == is_kept
+
+
+class Known:
+    """A user, a route and a model in one."""
+
+    world = World(routes={"films": ROUTE})
+
+    async def user(self, user_id: str) -> User:
+        return User(("x",), registered=True)
+
+    async def score(self, name: str, given: ModelInput) -> tuple[Any, Any]:
+        return GOOD.item_ids[np.newaxis], GOOD.scores[np.newaxis]
