@@ -2,9 +2,10 @@
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -17,6 +18,8 @@ from infra.stack.stack import merged
 from .sharing import SharedStack, shared_stack, turn
 
 pytest.register_assert_rewrite("commands.protocol.conformance")
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,33 +31,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path not in hurting, item.get_closest_marker("long") is None))
 
 
-@pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tests that hurt the servers run alone.
+
+    A turn is for the fixtures of a module or a session too; the time limit of a test begins with its turn.
+    """
+    alone = item.get_closest_marker("alone") is not None
+    with turn(_run_folder(item.config), alone=alone), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SharedStack, "is_alone", alone)
+        return (yield)
+
+
+def _run_folder(config: pytest.Config) -> Path:
     """The folder of this run, the same for all its workers."""
-    own = tmp_path_factory.getbasetemp()
-    return own if worker_id == "master" else own.parent
+    own: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return own.parent if hasattr(config, "workerinput") else own
 
 
 @pytest.fixture(scope="session")
-def stack(run_folder: Path) -> Iterator[SharedStack]:
+def stack(pytestconfig: pytest.Config) -> Iterator[SharedStack]:
     """The servers and the schema registry; those of RETRACE_TEST_STACK stay up afterwards."""
     running = Settings().test_stack
     if running is None:
-        with shared_stack(run_folder) as servers:
+        with shared_stack(_run_folder(pytestconfig)) as servers:
             yield servers
     else:
         servers = SharedStack(Settings(data_dir=running))
         servers.up(servers_only=True)
         yield servers
-
-
-@pytest.fixture(autouse=True)
-def _turn(request: pytest.FixtureRequest, run_folder: Path) -> Iterator[None]:
-    """Tests that hurt the servers run alone."""
-    alone = request.node.get_closest_marker("alone") is not None
-    with turn(run_folder, alone=alone), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedStack, "is_alone", alone)
-        yield
 
 
 @pytest.fixture
@@ -80,7 +85,7 @@ def settings(stack: SharedStack, tmp_path: Path) -> Iterator[Settings]:
 
 def _forget_topics(settings: Settings) -> None:
     admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
-    topics = [name for name in admin.list_topics(timeout=10).topics if name.startswith(settings.topic_prefix)]
+    topics = [name for name in admin.list_topics(timeout=60).topics if name.startswith(settings.topic_prefix)]
     if topics:
         admin.delete_topics(topics)
         admin.poll(0)
@@ -89,12 +94,12 @@ def _forget_topics(settings: Settings) -> None:
 def _forget_tables(settings: Settings) -> None:
     with psycopg.connect(settings.postgres.dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("SET lock_timeout = '2s'")
-        with contextlib.suppress(psycopg.errors.LockNotAvailable):
+        with contextlib.suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             connection.execute(f'DROP SCHEMA IF EXISTS "{settings.postgres.db_schema}" CASCADE'.encode())
 
 
 def _forget_indices(settings: Settings) -> None:
-    with Elasticsearch(settings.elastic.url) as client:
+    with Elasticsearch(settings.elastic.url, request_timeout=60) as client:
         names = list(client.indices.get(index=f"{settings.elastic.index_prefix}*"))
         if names:
-            client.indices.delete(index=names)
+            client.indices.delete(index=names, ignore_unavailable=True)

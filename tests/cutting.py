@@ -46,4 +46,4 @@ async def cut(
         if part.end and part.topic == topic
     ]
     for answer in admin.delete_records(wanted).values():
-        answer.result(20)
+        answer.result(60)

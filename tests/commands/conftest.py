@@ -10,6 +10,7 @@ from infra.kafka.connect import librdkafka_options
 from infra.settings import Settings
 from infra.stack.stack import Stack, merged
 
+from ..eventually import eventually
 from .writing import WriteSide, open_write_side
 
 
@@ -30,7 +31,14 @@ def corner(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 @pytest.fixture(scope="session")
-async def write_side(corner: Settings) -> AsyncIterator[WriteSide]:
+async def opened(corner: Settings) -> AsyncIterator[WriteSide]:
     """A processor and a command API that the command tests share."""
-    async with open_write_side(corner) as opened:
-        yield opened
+    async with open_write_side(corner) as side:
+        yield side
+
+
+@pytest.fixture
+async def write_side(opened: WriteSide) -> WriteSide:
+    """The shared one, well again: while other tests had their turn it stood still, and Kafka may have been killed."""
+    await eventually(opened.is_well, within_s=120, every_s=0.1)
+    return opened

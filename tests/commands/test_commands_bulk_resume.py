@@ -20,6 +20,8 @@ from infra.kafka.replay import recorded
 from infra.registry.enlist import open_decoder
 from schemas.errors import TooLarge
 
+from ..eventually import eventually
+
 NDJSON = {"content-type": "application/x-ndjson"}
 AVRO = {"content-type": "application/avro"}
 FOREIGN: dict[str, Any] = {
@@ -67,18 +69,24 @@ async def test_an_interrupted_upload_goes_on_where_it_was_durable(write_side: An
     body = lines(item_id, upload_id, 4_000)
 
     async def broken() -> AsyncIterator[bytes]:
-        yield body[:200_000]
-        await asyncio.sleep(0.3)
+        for at in range(0, 200_000, 1_000):
+            yield body[at : at + 1_000]
+            if (await progress()).get("confirmed_bytes"):
+                break
+            await asyncio.sleep(0.05)
         raise ConnectionResetError
+
+    async def progress() -> dict[str, Any]:
+        known = await write_side.call("GET", f"/interactions/bulk/{upload_id}")
+        return known.body if known.status == 200 else {}
+
+    async def interrupted() -> bool:
+        return (await progress()).get("state") == "interrupted"
 
     with contextlib.suppress(aiohttp.ClientError, ConnectionResetError):
         await write_side.call("POST", "/interactions/bulk", data=broken(), headers=NDJSON | {"upload-id": upload_id})
-    async with asyncio.timeout(10):
-        while True:
-            known = await write_side.call("GET", f"/interactions/bulk/{upload_id}")
-            if known.status == 200 and known.body["state"] == "interrupted" and known.body["confirmed_bytes"]:
-                break
-            await asyncio.sleep(0.05)
+    await eventually(interrupted, every_s=0.05)
+    known = await write_side.call("GET", f"/interactions/bulk/{upload_id}")
     at = known.body["confirmed_bytes"]
     assert 0 < at <= 200_000
     assert body[at - 1 : at] == b"\n"
@@ -127,7 +135,11 @@ async def test_two_at_once_are_one_too_many(write_side: Any) -> None:
 
     headers = NDJSON | {"upload-id": upload_id}
     first = asyncio.create_task(write_side.call("POST", "/interactions/bulk", data=slow(), headers=headers))
-    await asyncio.sleep(0.5)
+
+    async def begun() -> bool:
+        return bool((await write_side.call("GET", f"/interactions/bulk/{upload_id}")).status == 200)
+
+    await eventually(begun)
     second = await write_side.call("POST", "/interactions/bulk", data=b"", headers=headers)
     gate.set()
     assert (second.status, second.code) == (409, "upload_running")

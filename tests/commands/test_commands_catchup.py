@@ -151,7 +151,7 @@ async def test_a_long_log_is_read_by_columns(settings: Settings) -> None:
     one = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": 1})})
     decoder = await open_decoder(one)
     state, every = PartitionState(), commands_of(random.Random(5), 6000)
-    async with batch_producer(one) as producer:
+    async with batch_producer(one, timeout_s=60) as producer:
         log = KafkaLog(one, producer, TOPICS["profiles"], 0)
         while state.next_command < len(every):
             batch = [encoded(raw, decoder) for raw in every[state.next_command : state.next_command + 1000]]

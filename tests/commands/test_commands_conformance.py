@@ -30,7 +30,7 @@ class TestKafkaLog(LogConformance):
     async def log(self, settings: Settings) -> AsyncIterator[DecidedLog]:
         """A partition of a new topic."""
         await create_topics(settings, [TOPIC])
-        producer = batch_producer(settings)
+        producer = batch_producer(settings, timeout_s=60)
         await producer.start()
         log = KafkaLog(settings, producer, TOPIC, 0)
         yield log

@@ -81,13 +81,13 @@ async def test_without_the_archive_nothing_is_decided(settings: Settings, tmp_pa
             causes = [str(one) for name, one in health.components.items() if name.startswith("profiles/")]
             return any("log_out_of_range" in one and "neither in Kafka nor in the archive" in one for one in causes)
 
-        await eventually(told)
+        await eventually(told, within_s=60)
         shutil.move(tmp_path / "elsewhere", tmp_path / "archive")
 
         async def well() -> bool:
             return health.ready
 
-        await eventually(well)
+        await eventually(well, within_s=60)
 
 
 async def test_a_key_that_was_made_before_still_opens(settings: Settings) -> None:

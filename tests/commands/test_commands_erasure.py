@@ -1,7 +1,6 @@
 """People over HTTP: what describes them is sealed before any log has it, and they can be forgotten."""
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from commands.eraser import worker as eraser
 from commands.eraser.worker import Erasure
 from commands.scheduler import worker as scheduler
 from commands.testing import Spec
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.consumer import make_consumer
 from infra.kafka.records import Raw, from_aiokafka
@@ -44,6 +44,7 @@ from schemas.profiles import (
 )
 from schemas.topics import TOPICS
 
+from ..eventually import eventually
 from ..roles import running
 
 SECRET = "Ana-Lucía Quetzalcóatl"
@@ -136,6 +137,16 @@ async def of_user(write_side: Any, user_id: str) -> list[Any]:
     return [decoder.codec.decode(raw.value or b"") for raw in raws]
 
 
+async def reported(write_side: Any, user_id: str) -> PersonalDataDestroyed:
+    """The report on somebody, once it is on record."""
+
+    async def found() -> PersonalDataDestroyed | None:
+        said = await of_user(write_side, user_id)
+        return next((one for one in said if isinstance(one, PersonalDataDestroyed)), None)
+
+    return await eventually(found, within_s=60, every_s=0.2)
+
+
 async def registered(write_side: Any, **more: Any) -> str:
     user_id = uuid.uuid4().hex
     body = {"user_id": user_id, "name": SECRET, "attributes": {"city": SECRET, SECRET: "x"}} | more
@@ -211,7 +222,7 @@ async def test_a_scheduled_registration_is_sealed_from_the_moment_it_is_schedule
     body = {"due_at": (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat(), "command_type": "RegisterUser"}
     answer = await write_side.call("POST", "/schedules", json=body | {"data": data})
     assert answer.status == 200, answer
-    async with running(scheduler.work, write_side.settings, "scheduler"), asyncio.timeout(30):
+    async with running(scheduler.work, write_side.settings, "scheduler"), asyncio.timeout(60):
         while not (said := await of_user(write_side, user_id))[1:]:
             await asyncio.sleep(0.2)
     person = Person(write_side.settings.tenant, user_id)
@@ -275,15 +286,18 @@ async def test_an_erasure_destroys_the_key_and_says_when_it_is_complete(write_si
     ):
         refused = await write_side.call(method, path, json=body, headers={"if-match": "*"})
         assert (refused.status, refused.code) == (410, "erased_user"), (path, refused)
-    async with running(eraser.work, settings, "eraser") as health, asyncio.timeout(60):
-        while await Keys(settings).of(person) is not None:
-            await asyncio.sleep(0.1)
-        await asyncio.sleep(1)
-        assert "wait for the read models" in health.components["erasures"].cause
+    async with running(eraser.work, settings, "eraser") as health:
+
+        async def waits() -> bool:
+            return "wait for the read models" in str(health.components.get("erasures"))
+
+        async def destroyed() -> bool:
+            return await Keys(settings).of(person) is None
+
+        await eventually(destroyed, within_s=60)
+        await eventually(waits, within_s=60)
         await forgotten_by_read_models(settings, settings.kafka.partitions)
-        while not isinstance((await of_user(write_side, user_id))[-1], PersonalDataDestroyed):
-            await asyncio.sleep(0.2)
-    report = (await of_user(write_side, user_id))[-1]
+        report = await reported(write_side, user_id)
     assert (report.position, report.keys) == (answer.body["position"], 1)
     sealed = next(one for one in await of_user(write_side, user_id) if isinstance(one, UserRegistered))
     assert opened(await Keys(settings).of(person), person, "name", sealed.name) is None
@@ -311,14 +325,12 @@ async def test_who_was_erased_is_known_after_a_restart(write_side: Any) -> None:
     engine = Engine(write_side.settings, Health("commands"))
     task = asyncio.create_task(engine.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while engine._parts is None:
                 await asyncio.sleep(0.05)
         assert engine.parts.facts._people.is_erased(*person)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 async def test_an_eraser_that_was_killed_goes_on(
@@ -351,8 +363,6 @@ async def test_an_eraser_that_was_killed_goes_on(
                 await asyncio.wait_for(eraser.work(settings, Health("eraser")), 60)
     assert destroyed
     monkeypatch.setattr(eraser.Eraser, "_report_one", report)
-    async with running(eraser.work, settings, "eraser"), asyncio.timeout(60):
+    async with running(eraser.work, settings, "eraser"):
         for user_id in people:
-            while not isinstance(found := (await of_user(write_side, user_id))[-1], PersonalDataDestroyed):
-                await asyncio.sleep(0.2)
-            assert found.keys == 1
+            assert (await reported(write_side, user_id)).keys == 1

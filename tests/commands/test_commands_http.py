@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -9,9 +10,14 @@ import pytest
 from aiokafka import TopicPartition
 
 from infra.kafka.consumer import make_consumer
+from infra.kafka.facts import FactWriter
 from infra.kafka.records import from_aiokafka
 from infra.kafka.topics import physical
 from schemas.envelope import Meta
+from schemas.position import Position
+
+from ..eventually import eventually
+from .writing import Answer
 
 JSON = {"content-type": "application/json"}
 VIEW = {"kind": "view", "occurred_at": "2026-03-01T12:00:00Z"}
@@ -116,7 +122,7 @@ async def test_a_key_that_is_being_worked_on_is_not_taken_twice(write_side: Any)
     assert (status.body["outcome"], again.status, again.body["position"]) == ("accepted", 200, status.body["position"])
 
 
-async def test_a_fact_with_a_key_is_recorded_once(write_side: Any) -> None:
+async def test_a_fact_with_a_key_is_recorded_once(write_side: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first answer again for the same body, 422 for another, 409 while the first is under way."""
     headers, fact = (
         {"idempotency-key": new_id()},
@@ -128,20 +134,27 @@ async def test_a_fact_with_a_key_is_recorded_once(write_side: Any) -> None:
     assert (first.status, again.status, again.body) == (201, 201, first.body)
     assert again.headers["idempotent-replayed"] == "true"
     assert (other.status, other.code) == (422, "idempotency_key_reused")
-    headers = {"idempotency-key": new_id()}
-    both = await asyncio.gather(
-        *(write_side.call("POST", "/interactions", json=fact, headers=headers) for _ in range(2))
-    )
-    assert sorted(answer.status for answer in both) == [201, 409]
+    headers, gate, append = {"idempotency-key": new_id()}, asyncio.Event(), FactWriter.append
+
+    async def held(writer: FactWriter, record: Any, meta: Meta) -> Position:
+        await gate.wait()
+        return await append(writer, record, meta)
+
+    monkeypatch.setattr(FactWriter, "append", held)
+    call = partial(write_side.call, "POST", "/interactions", json=fact, headers=headers)
+    both = [asyncio.create_task(call()) for _ in range(2)]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    gate.set()
+    assert sorted([(await answer).status for answer in both]) == [201, 409]
 
 
 async def test_a_status_can_be_waited_for(write_side: Any) -> None:
     """`Prefer: wait` spares a client the polling; `respond-async, wait` answers at once when it is quick."""
     headers = {"prefer": "respond-async"}
     sent = await write_side.call("POST", "/users", json={"user_id": new_id()}, headers=headers)
-    status = await write_side.call("GET", sent.headers["location"], headers={"prefer": "wait=10"})
+    status = await write_side.call("GET", sent.headers["location"], headers={"prefer": "wait=60"})
     assert (sent.status, status.body["outcome"]) == (202, "accepted")
-    headers = {"prefer": "respond-async, wait=5"}
+    headers = {"prefer": "respond-async, wait=60"}
     quick = await write_side.call("POST", "/users", json={"user_id": new_id()}, headers=headers)
     assert quick.status == 200
 
@@ -169,9 +182,12 @@ async def test_an_answer_can_be_fetched_later(write_side: Any) -> None:
     """Whoever does not want to wait gets an address."""
     answer = await write_side.call("POST", "/users", json={"user_id": new_id()}, headers={"prefer": "respond-async"})
     assert answer.status == 202
-    async with asyncio.timeout(10):
-        while (status := await write_side.call("GET", answer.headers["location"])).body["outcome"] == "pending":
-            await asyncio.sleep(0.02)
+
+    async def decided() -> Answer | None:
+        status: Answer = await write_side.call("GET", answer.headers["location"])
+        return None if status.body["outcome"] == "pending" else status
+
+    status = await eventually(decided)
     assert (status.body["outcome"], status.body["events"]) == ("accepted", ["UserRegistered"])
 
 

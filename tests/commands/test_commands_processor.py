@@ -1,6 +1,8 @@
 """The processor on real Kafka: two owners at once, one killed with -9, and commands that nobody can read."""
 
 import asyncio
+import contextlib
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -41,13 +43,15 @@ from schemas.outcomes import CommandRejected, CommandRepeated
 from schemas.profiles import RegisterUser
 from schemas.topics import TOPICS
 
+from ..eventually import eventually
 from ..roles import running
+from .writing import patient
 
 
 @pytest.fixture
 def one_partition(settings: Settings) -> Settings:
     """Everything on one partition, so that two owners have to meet."""
-    return settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": 1})})
+    return patient(settings).model_copy(update={"kafka": settings.kafka.model_copy(update={"partitions": 1})})
 
 
 def registration(user_id: str) -> tuple[RegisterUser, Meta]:
@@ -81,7 +85,7 @@ def answers(records: Sequence[Raw]) -> Counter[int | None]:
     return Counter(Meta.of(raw.headers).command_offset for raw in records if raw.counts)
 
 
-async def until_answered(settings: Settings, topic: str, number: int, timeout_s: float = 60) -> list[Raw]:
+async def until_answered(settings: Settings, topic: str, number: int, timeout_s: float = 120) -> list[Raw]:
     """The records of partition 0, as soon as that many commands are answered."""
     async with asyncio.timeout(timeout_s):
         while len(answers(records := await written(settings, topic))) < number:
@@ -123,6 +127,11 @@ async def test_two_owners_of_one_partition_answer_each_command_once(one_partitio
         owner(one_partition, decoder, DeadLetters(writer)) as first,
         owner(one_partition, decoder, DeadLetters(writer)) as second,
     ):
+
+        async def both_wait() -> bool:
+            return first.health.ready and second.health.ready
+
+        await eventually(both_wait)
         for number in range(60):
             await sender.send(*registration(f"u{number % 40}"))
         for raw in await written(one_partition, "profiles.commands"):
@@ -141,7 +150,7 @@ async def test_a_batch_that_comes_late_is_void(one_partition: Settings) -> None:
     decoder = await open_decoder(one_partition)
     late = Entry(b"u", decoder.codec.encode(registration("u")[0]), [(EXPECTED_OFFSET, b"0")])
     on_time = Entry(b"u", late.value, [(EXPECTED_OFFSET, b"0")])
-    async with batch_producer(one_partition) as producer:
+    async with batch_producer(one_partition, timeout_s=60) as producer:
         log = KafkaLog(one_partition, producer, TOPICS["profiles"], 0)
         assert await log.append([on_time]) == Landed(0)
         assert await log.append([late]) == Landed(1)
@@ -208,6 +217,7 @@ async def test_a_killed_processor_goes_on_from_its_snapshot(
             await until_answered(settings, "profiles", 50)
             await sender.send(*chosen("last"))  # the one before it is written when this is taken
             await until_answered(settings, "profiles", 51)
+            await eventually(lambda: is_kept(settings.snapshots))
         finally:
             process.kill()
             process.wait()
@@ -226,6 +236,13 @@ async def test_a_killed_processor_goes_on_from_its_snapshot(
     events = [recorded.event for raw in records if (recorded := decoder.decode(raw)) is not None]
     repeated = [event.first_offset for event in events if isinstance(event, CommandRepeated)]
     assert repeated == list(range(50))
+
+
+async def is_kept(folder: Path) -> bool:
+    """Whether there is a snapshot: it is written by a thread that nobody waits for."""
+    (path,) = folder.glob("*profiles-0.*.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return bool(connection.execute("SELECT * FROM checkpoint").fetchall())
 
 
 def chosen(user_id: str) -> tuple[RegisterUser, Meta]:
@@ -265,21 +282,17 @@ async def test_a_command_that_cannot_be_read_is_answered_and_kept(one_partition:
     assert {letter.offset for letter in letters if isinstance(letter, RecordDeadLettered)} == set(range(5))
 
 
-def _has_begun(health: Health, partition: str) -> bool:
-    component = health.components.get(partition)
-    return component is not None and "reading" not in component.cause
-
-
 async def test_a_partition_is_as_healthy_as_it_says(one_partition: Settings) -> None:
     """Red with its cause when an event cannot be read, and the other partitions go on."""
     await open_decoder(one_partition)
-    entry, partitions = Entry(b"u", b"garbage", [(EXPECTED_OFFSET, b"0")]), ("profiles/0", "catalog/0")
+    entry = Entry(b"u", b"garbage", [(EXPECTED_OFFSET, b"0")])
     async with batch_producer(one_partition) as producer:
         await KafkaLog(one_partition, producer, TOPICS["profiles"], 0).append([entry])
     async with running(worker.work, one_partition, "processor") as health:
-        async with asyncio.timeout(60):
-            while not all(_has_begun(health, at) for at in partitions):
-                await asyncio.sleep(0.05)
+
+        async def told() -> bool:
+            red, green = (health.components.get(f"{topic}/0") for topic in ("profiles", "catalog"))
+            return red is not None and "bad_framing" in red.cause and green is not None and green.ok
+
+        await eventually(told, within_s=60)
         assert not health.ready
-        assert "bad_framing" in health.components["profiles/0"].cause
-        assert health.components["catalog/0"].ok

@@ -14,6 +14,7 @@ from commands.scheduler import worker
 from commands.scheduler.agenda import Agenda
 from commands.testing import AT as NOW
 from commands.testing import Spec
+from infra.health import Health
 from schemas.envelope import Meta, Recorded
 from schemas.identity import derived_id
 from schemas.position import Position
@@ -30,6 +31,7 @@ from schemas.schedules import (
     ScheduleSent,
 )
 
+from ..eventually import eventually
 from ..roles import running
 from .writing import is_registered, registered
 
@@ -175,20 +177,30 @@ async def schedule_user(write_side: Any, due_at: datetime, schedule_id: str | No
     return schedule_id, user
 
 
+async def ready(health: Health) -> None:
+    """Wait until a scheduler is."""
+
+    async def is_so() -> bool:
+        return health.ready
+
+    await eventually(is_so, within_s=60)
+
+
 async def test_a_command_is_sent_when_its_time_comes(write_side: Any) -> None:
     """The whole way: over HTTP, at the time, in the name of who scheduled it; a cancelled one never."""
-    soon = datetime.now(UTC) + timedelta(seconds=1.5)
+    now = datetime.now(UTC)
+    cancelled, nobody = await schedule_user(write_side, now)
+    moved, late = await schedule_user(write_side, now)
+    assert (await write_side.call("DELETE", f"/schedules/{cancelled}")).status == 200
+    body = {"due_at": (now + timedelta(days=1)).isoformat()}
+    assert (await write_side.call("PUT", f"/schedules/{moved}/due", json=body)).status == 200
     async with running(worker.work, write_side.settings, "scheduler") as health:
+        await ready(health)
+        soon = datetime.now(UTC) + timedelta(seconds=1.5)
         _, user = await schedule_user(write_side, soon)
-        cancelled, nobody = await schedule_user(write_side, soon)
-        moved, late = await schedule_user(write_side, soon)
-        assert (await write_side.call("DELETE", f"/schedules/{cancelled}")).status == 200
-        body = {"due_at": (soon + timedelta(days=1)).isoformat()}
-        assert (await write_side.call("PUT", f"/schedules/{moved}/due", json=body)).status == 200
-        assert not await is_registered(write_side, user)
         await registered(write_side, user)
         assert datetime.now(UTC) >= soon
-        assert health.ready
+        await ready(health)
         await asyncio.sleep(0.5)
         assert not await is_registered(write_side, nobody)
         assert not await is_registered(write_side, late)
@@ -205,9 +217,7 @@ async def test_what_came_due_while_no_scheduler_ran_is_sent_once(write_side: Any
         running(worker.work, write_side.settings, "scheduler"),
         running(worker.work, write_side.settings, "scheduler") as health,
     ):
-        async with asyncio.timeout(30):
-            while not health.ready:
-                await asyncio.sleep(0.1)
+        await ready(health)
         _, other = await schedule_user(write_side, datetime.now(UTC))
         await registered(write_side, other)
     again = await write_side.call("POST", "/users", json={"user_id": other})

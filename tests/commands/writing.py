@@ -51,6 +51,11 @@ class WriteSide:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status, (await response.json(content_type=None)) if is_json else content, headers)
 
+    async def is_well(self) -> bool:
+        """Whether it decides: after Kafka was hurt, or this process stood still, that takes a while."""
+        answer = await self.call("POST", "/users", json={"user_id": uuid.uuid4().hex})
+        return answer.status == 200
+
     async def known_item(self) -> str:
         """Add an item; returns its id."""
         item_id = uuid.uuid4().hex
@@ -67,12 +72,19 @@ async def is_registered(write_side: WriteSide, user: str) -> bool:
 
 async def registered(write_side: WriteSide, user: str) -> None:
     """Wait until somebody is."""
-    await eventually(lambda: is_registered(write_side, user), every_s=0.1)
+    await eventually(lambda: is_registered(write_side, user), within_s=60, every_s=0.1)
+
+
+def patient(settings: Settings) -> Settings:
+    """With limits of time that a busy machine keeps: what is tested is what is answered, not when."""
+    admission = settings.admission.model_copy(update={"stall_s": 60, "confirm_s": 60})
+    return settings.model_copy(update={"answer_timeout_s": 60, "admission": admission})
 
 
 @asynccontextmanager
 async def open_write_side(settings: Settings) -> AsyncIterator[WriteSide]:
-    """A processor and a command API."""
+    """A processor and a command API, both patient."""
+    settings = patient(settings)
     health = Health("commands")
     app = create_app(settings, health)
     install(app, health)
@@ -80,7 +92,7 @@ async def open_write_side(settings: Settings) -> AsyncIterator[WriteSide]:
     async with running(worker.work, settings, "processor") as deciding:
         serving = asyncio.create_task(server.serve())
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(120):
                 while not (server.started and health.ready and deciding.ready):
                     await asyncio.sleep(0.05)
             port = server.servers[0].sockets[0].getsockname()[1]

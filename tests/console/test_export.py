@@ -33,7 +33,7 @@ from . import replayslowly
 from .logged import consent, fill, written
 
 NAME = InteractionRecorded.AVRO
-PATIENCE_S = 60
+PATIENCE_S = 120
 
 
 @pytest.fixture

@@ -9,8 +9,11 @@ import pytest
 
 from console.faults.proxy import HOST, Mishap, Proxy, Target, read_frame
 
+from ..eventually import eventually
+
 FETCH = 1
 HOLD_S = 0.2
+NEVER_S = 600.0
 
 
 def request(correlation: int, topic: str = "profiles", kind: int = 0) -> bytes:
@@ -50,18 +53,18 @@ class Client:
         """The correlation id that is answered; None when the connection is cut."""
         self.writer.write(frame)
         try:
-            return correlation_of(await asyncio.wait_for(read_frame(self._reader), 5))
+            return correlation_of(await asyncio.wait_for(read_frame(self._reader), 60))
         except (OSError, asyncio.IncompleteReadError):
             return None
 
 
 @asynccontextmanager
-async def network() -> AsyncIterator[tuple[Broker, Proxy, Client]]:
+async def network(hold_s: float = HOLD_S) -> AsyncIterator[tuple[Broker, Proxy, Client]]:
     """A broker, the proxy before it, and a client of the proxy."""
     broker = Broker()
     server = await asyncio.start_server(broker.serve, HOST, 0)
     port = server.sockets[0].getsockname()[1]
-    proxy = Proxy(lambda: port, hold_s=HOLD_S)
+    proxy = Proxy(lambda: port, hold_s=hold_s)
     client = Client(*await asyncio.open_connection(HOST, await proxy.start()))
     try:
         yield broker, proxy, client
@@ -85,7 +88,7 @@ async def network() -> AsyncIterator[tuple[Broker, Proxy, Client]]:
 )
 async def test_a_mishap_meets_one_produce_request(mishap: Mishap, answered: bool, arrived: int) -> None:
     """What a campaign is told to have happened has to have happened."""
-    async with network() as (broker, proxy, client):
+    async with network(HOLD_S if answered else NEVER_S) as (broker, proxy, client):
         proxy.plan(mishap, "events")
         assert await client.ask(request(1)) == (1 if answered else None)
         assert len(broker.got) == arrived
@@ -114,7 +117,11 @@ async def test_a_late_request_arrives_when_its_connection_is_gone() -> None:
     async with network() as (broker, proxy, client):
         proxy.plan("late request", "events")
         assert await client.ask(request(1)) is None
-        await asyncio.sleep(HOLD_S * 2)
+
+        async def arrived() -> bool:
+            return bool(broker.got)
+
+        await eventually(arrived)
         assert broker.got == [request(1)]
 
 

@@ -57,6 +57,7 @@ STATES: Mapping[str, Callable[[Api], Awaitable[str]]] = {
 @pytest.fixture
 def services(settings: Settings, tmp_path: Path) -> Iterator[Settings]:
     corner = {"data_dir": tmp_path / "services", "stack": {"engine": "external"}}
+    corner |= {"answer_timeout_s": 60, "admission": {"stall_s": 60, "confirm_s": 60}}
     ours = Stack(Settings(**merged(settings.model_dump(exclude_unset=True), corner)))
     try:
         ours.up(ROLES)
@@ -77,7 +78,7 @@ async def test_every_provider_keeps_what_its_consumers_rely_on(services: Setting
                 assert not found, f"{pact.consumer} of {pact.provider}, {one.description}: {found}"
 
 
-async def judged(api: Api, base: str, one: Interaction, patience_s: float = 20) -> list[str]:
+async def judged(api: Api, base: str, one: Interaction, patience_s: float = 60) -> list[str]:
     """What is wrong with the answer, once the read models have come along."""
     deadline = time.monotonic() + patience_s
     while True:

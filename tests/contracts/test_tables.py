@@ -1,7 +1,6 @@
 """Published tables as contracts: columns that others read, read by their real code, shown by the real projector."""
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from inference.deployment.placement import Version
 from inference.deployment.registered import registry_says
 from inference.explaining.whatif import version
 from inference.serving.reads import ReadModels
+from infra.ending import ended
 from infra.health import Health
 from infra.index.signatures import IN_A_ROW, signatures
 from infra.kafka.partitioner import partition_of
@@ -45,7 +45,8 @@ Tables = dict[str, dict[str, str]]
 
 
 async def serving(settings: Settings) -> None:
-    async with ReadModels(settings) as reads:
+    patient = settings.recommend.model_copy(update={"store_timeout_ms": 30_000})
+    async with ReadModels(settings.model_copy(update={"recommend": patient})) as reads:
         user = await reads.user("x")
         assert (user.history, user.registered) == (("x",), True)
         assert len(user.positions) == 2
@@ -144,16 +145,14 @@ async def test_the_projector_publishes_what_was_agreed(settings: Settings) -> No
     health = Health("projector")
     task = asyncio.create_task(runner.run(settings, health, runner.declared()))
     try:
-        async with asyncio.timeout(60), await connect(settings, "test") as connection:
+        async with asyncio.timeout(120), await connect(settings, "test") as connection:
             while not (health.ready and len(health.components) > 1):
                 await asyncio.sleep(0.05)
             for consumer in READERS:
                 for table, columns in agreed(consumer).items():
                     assert not faults(columns, await published(connection, table)), (consumer, table)
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 async def published(connection: AsyncConnection[Any], table: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from infra.stack.stack import merged
 
 from .conftest import ROOT, Copied
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 HOW_TO = (ROOT / "docs" / "how-to" / "add-an-aggregate.md").read_text()
 FILES = re.findall(r"^```\w+ (\S+)\n(.*?)^```$", HOW_TO, re.MULTILINE | re.DOTALL)
@@ -61,7 +61,7 @@ def run(project: Path, settings: Settings) -> Run:
 
 def free_port() -> int:
     """One that nobody listens on now."""
-    return next(number for number in random.sample(range(32_100, 32_900), 800) if is_free(number))
+    return next(number for number in random.sample(range(32_100, 32_700), 600) if is_free(number))
 
 
 @contextlib.asynccontextmanager
@@ -69,6 +69,7 @@ async def serving(project: Path, settings: Settings, *roles: str) -> AsyncIterat
     """The services of the copy; yields the address of its command API."""
     port = free_port()
     environment = child_environment(settings) | {"PYTHONPATH": str(project), "RETRACE_COMMANDS__PORT": str(port)}
+    environment |= {"RETRACE_ANSWER_TIMEOUT_S": "100", "RETRACE_ADMISSION__CONFIRM_S": "100"}  # nothing is sent twice
     services = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "console", "serve", role),
@@ -89,7 +90,7 @@ async def serving(project: Path, settings: Settings, *roles: str) -> AsyncIterat
 
 async def answered(method: str, url: str, body: Any, settings: Settings, *, while_: tuple[int, ...]) -> tuple[int, Any]:
     """What the API says, once it is up and says something else than `while_`."""
-    async with asyncio.timeout(60), aiohttp.ClientSession(headers=headers_of(settings)) as http:
+    async with asyncio.timeout(120), aiohttp.ClientSession(headers=headers_of(settings)) as http:
         while True:
             with contextlib.suppress(aiohttp.ClientError):
                 async with http.request(method, url, json=body) as answer:
@@ -129,7 +130,7 @@ def checked(project: Path, run: Run) -> None:
 async def logged(settings: Settings, rows: int) -> list[TupleRow]:
     """The command log of the aggregate, once it has that many rows."""
     query = f"SELECT type, outcome, version FROM {settings.postgres.db_schema}.command_log WHERE topic = 'wishes'"
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             with (
                 contextlib.suppress(psycopg.errors.UndefinedTable),
@@ -153,7 +154,7 @@ async def test_the_how_to_leads_to_an_aggregate_and_to_one_more_command(
     checked(project, run)
     async with serving(project, settings, "projector", "processor", "commands") as url:
         await sent(url, first, settings)
-        wrong = await answered("POST", url + first[2], {"item": "50"}, settings, while_=())
+        wrong = await answered("POST", url + first[2], {"item": "50"}, settings, while_=(503,))
         assert (wrong[0], wrong[1]["errors"][0]["pointer"]) == (422, "/item")
         assert len(await logged(settings, 1)) == 1
     (replay,) = REPLAY.finditer(HOW_TO)
@@ -212,8 +213,8 @@ async def test_a_change_that_readers_could_not_read_is_refused_at_start(
 
 
 async def is_told(url: str, wanted: str, settings: Settings) -> bool:
-    """Whether the service says that it is not ready, and why, within a minute."""
-    async with asyncio.timeout(60):
+    """Whether the service says that it is not ready, and why, within two minutes."""
+    async with asyncio.timeout(120):
         while True:
             status, health = await answered("GET", url, None, settings, while_=())
             if wanted in json.dumps(health):

@@ -26,6 +26,7 @@ from infra.stack.stack import merged
 from schemas.errors import Unavailable
 from schemas.serving import AnswersReported, LostAnswer, ServerStarted
 
+from ..eventually import eventually
 from .logreader import read_topic
 from .test_recorder import served
 from .town import free_port
@@ -99,12 +100,12 @@ async def found(settings: Settings) -> Completeness:
 
 async def told(settings: Settings, deaths: int) -> Completeness:
     """Wait until the next server has reported those that died."""
-    async with asyncio.timeout(60):
-        while True:
-            answer = await found(settings)
-            if sum(one.state == "died" for one in answer.servers) == deaths:
-                return answer
-            await asyncio.sleep(0.2)
+
+    async def look() -> Completeness | None:
+        answer = await found(settings)
+        return answer if sum(one.state == "died" for one in answer.servers) == deaths else None
+
+    return await eventually(look, 120, 0.2)
 
 
 async def on_record(settings: Settings) -> set[str]:
@@ -156,7 +157,7 @@ async def test_a_clean_stop_leaves_nothing_to_explain(settings: Settings, tmp_pa
     for _ in range(100):
         assert recorder.put(*served(recorder))
     recorder.close()
-    await asyncio.wait_for(record(mine, recorder, Health("test")), 30)
+    await asyncio.wait_for(record(mine, recorder, Health("test")), 60)
     answer = await found(mine)
     (one,) = answer.servers
     assert (one.state, one.answers, one.recorded, one.missing) == ("stopped", 100, 100, ())
@@ -171,7 +172,7 @@ async def test_what_was_shed_is_named(settings: Settings, tmp_path: Path) -> Non
     decisions = [served(recorder) for _ in range(15)]
     kept = [recorder.put(*decision) for decision in decisions]
     recorder.close()
-    await asyncio.wait_for(record(mine, recorder, Health("test")), 30)
+    await asyncio.wait_for(record(mine, recorder, Health("test")), 60)
     (one,) = (await found(mine)).servers
     shed = [decision.decision_id for (decision, _), taken in zip(decisions, kept, strict=True) if not taken]
     assert [lost.decision_id for lost in one.missing] == shed

@@ -1,6 +1,5 @@
 """The role `counter` on the real servers: fresh counts, an answer without any training, and the answer made again."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 
 from inference.counting.gists import Gists
 from inference.counting.worker import counted_so_far
+from infra.ending import ended
 from infra.kafka.ranges import ranges_now
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -55,12 +55,16 @@ async def test_what_others_do_counts_within_a_second(town: Town) -> None:
     """The counts are kept live: somebody else's next step changes the next answer."""
     await town.interact("cy", "i0")
     await town.answers("cy", lambda a: a["source"] == "co_occurrence")
-    await town.interact("dee", "i0", "i4")
-    began = time.monotonic()
-    answer = await town.answers("cy", lambda a: "i4" in items(a))
-    assert time.monotonic() - began < 5, "a busy machine is given time"
-    told = await explained(town, answer["decision_id"])
-    assert told.identical, told.differences
+    took: list[float] = []
+    while min(took, default=1) >= 1 and len(took) < 5:  # a busy machine is given another try
+        new = f"new{len(took)}"
+        await town.interact("dee", "i0", new)
+        began = time.monotonic()
+        answer = await town.answers("cy", lambda a: new in items(a))  # noqa: B023
+        took.append(time.monotonic() - began)
+        told = await explained(town, answer["decision_id"])
+        assert told.identical, told.differences
+    assert min(took) < 1, took
 
 
 async def test_who_withdraws_consent_is_not_counted_any_more(town: Town) -> None:
@@ -73,8 +77,7 @@ async def test_who_withdraws_consent_is_not_counted_any_more(town: Town) -> None
     after = await town.answers("cy", lambda a: "i3" not in items(a))
     assert items(after) == ["i1", "i2"]
     await town.send(EraseUser(user_id="ana", reason="asked"))
-    nothing = await town.answers("cy", lambda a: a["source"] != "co_occurrence")
-    assert nothing["source"] == "popular_in_category"
+    nothing = await town.answers("cy", lambda a: a["source"] == "popular_in_category")
     for answer in (before, after, nothing):
         told = await explained(town, answer["decision_id"])
         assert told.identical, told.differences
@@ -105,8 +108,7 @@ async def test_one_counts_and_another_stands_by(town: Town) -> None:
     """Two workers would overwrite each other's rows; the second takes over when the first is gone."""
     first = town.running.pop("counter")
     await town.start("counter")
-    first.cancel()
-    await asyncio.wait({first})
+    await ended(first)
     await town.interact("fay", "i2", "i5")
     await town.interact("gil", "i2")
     answer = await town.answers("gil", lambda a: a["source"] == "co_occurrence" and "i5" in items(a))

@@ -123,4 +123,4 @@ async def test_a_restarted_triton_gets_its_versions_back(town: Town, stack: Stac
     await town.deployed(1, town.artifact())
     stack.kill("triton")
     await asyncio.to_thread(stack.restart, "triton")
-    await eventually(lambda: town.loaded(1), 30)
+    await eventually(lambda: town.loaded(1), 60)

@@ -1,9 +1,8 @@
 """The embedder for real: every text gets its vector once, whatever goes away meanwhile."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +27,7 @@ from schemas.errors import NotFound, Unavailable
 from schemas.identity import derived
 
 from ..eventually import eventually
+from ..roles import running
 from .logreader import read_topic
 from .town import free_port
 
@@ -68,17 +68,9 @@ async def catalogue(settings: Settings, decoder: Decoder) -> AsyncIterator[Catal
         yield Catalogue(settings, writer)
 
 
-@asynccontextmanager
-async def embedding(settings: Settings) -> AsyncIterator[Health]:
+def embedding(settings: Settings) -> AbstractAsyncContextManager[Health]:
     """The role, until the block ends."""
-    health = Health("embedder")
-    task = asyncio.create_task(embedder.work(settings, health))
-    try:
-        yield health
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    return running(embedder.work, settings, "embedder")
 
 
 async def vectors(settings: Settings, at_least: int) -> list[Recorded]:
@@ -86,7 +78,7 @@ async def vectors(settings: Settings, at_least: int) -> list[Recorded]:
 
     async def enough() -> list[Recorded] | None:
         found = await read_topic(settings, "embeddings")
-        return found if len(found) >= at_least else None
+        return found if len({one.meta.id for one in found}) >= at_least else None
 
     return await eventually(enough, within_s=60, every_s=0.2)
 
@@ -106,7 +98,7 @@ async def test_a_text_gets_the_vector_that_triton_gives(settings: Settings, cata
     assert (str(found.meta.id), found.meta.causation_id) == (derived(cause.id, model.sha256), str(cause.id))
     assert found.meta.correlation_id == "c"
     async with Sentences(settings.triton.grpc) as sentences:
-        (again,) = await sentences.vectors(model.served_as, ["Alien. A creature. Horror"], 10)
+        (again,) = await sentences.vectors(model.served_as, ["Alien. A creature. Horror"], 60)
     assert list(event.vector) == again
     assert len(again) == DIMENSIONS
     assert np.linalg.norm(again) == pytest.approx(1, abs=1e-5)
@@ -167,7 +159,11 @@ async def test_it_waits_for_triton_and_says_so(settings: Settings, catalogue: Ca
     assert await read_topic(settings, "embeddings") == []
     async with embedding(settings) as health:
         await vectors(settings, 1)
-        assert health.ready
+        await eventually(lambda: ready(health))
+
+
+async def ready(health: Health) -> bool:
+    return health.ready
 
 
 async def test_a_missing_model_is_named(settings: Settings) -> None:
@@ -184,9 +180,9 @@ async def test_a_text_of_any_kind_has_a_vector(settings: Settings, catalogue: Ca
         await vectors(settings, 1)
     texts = ["", " ", "東京物語", "🚀🚀", "x" * 5000, "word " * 2000, "\x00\u0301"]
     async with Sentences(settings.triton.grpc) as sentences:
-        found = await sentences.vectors(sentence_model(settings).served_as, texts, 20)
-        alone = [(await sentences.vectors(sentence_model(settings).served_as, [one], 20))[0] for one in texts]
+        found = await sentences.vectors(sentence_model(settings).served_as, texts, 60)
+        alone = [(await sentences.vectors(sentence_model(settings).served_as, [one], 60))[0] for one in texts]
         with pytest.raises(NotFound):
-            await sentences.vectors("sentences-unknown", ["a"], 5)
+            await sentences.vectors("sentences-unknown", ["a"], 60)
     assert found == alone  # whoever else asks at that moment changes no bit
     assert all(np.isfinite(one).all() and len(one) == DIMENSIONS for one in found)

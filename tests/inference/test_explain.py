@@ -34,6 +34,7 @@ async def town(settings: Settings) -> AsyncIterator[Town]:
         await town.stock()
         await town.start("deployer", "serving")
         await town.deployed(1, town.artifact())
+        await town.stocked()
         await town.answers(USER, lambda a: a["source"] == "model" and a["history_length"] == len(set(HISTORY)))
         yield town
 
@@ -48,7 +49,7 @@ async def explained(town: Town, decision_id: str) -> Explanation:
         except NotFound:
             return None
 
-    return await eventually(look, 20, 0.1)
+    return await eventually(look, 60, 0.1)
 
 
 async def test_answers_of_every_source_are_made_again(town: Town) -> None:

@@ -190,13 +190,13 @@ async def test_a_killed_counter_goes_on_from_what_it_kept(settings: Settings) ->
     chance = random.Random(5)
     for number in range(4):
         async with counter(settings):
-            await eventually(lambda: has_kept(settings, 3 + 6 * number))  # noqa: B023
+            await eventually(lambda: has_kept(settings, 3 + 6 * number), 120)  # noqa: B023
             await write(settings, decoder, 100, 10 + number)
             await asyncio.sleep(chance.random() / 2)
     await write(settings, decoder, 30, 20)
     async with counter(settings):
         ranges = await ranges_now(settings, TOPICS)
-        await eventually(lambda: reached(settings, ranges))
+        await eventually(lambda: reached(settings, ranges), 120)
         held = await table(settings)
     assert held == await counted_anew(settings, decoder, ranges)
     gists = Gists(settings, decoder)

@@ -1,7 +1,6 @@
 """Lineage on the real servers: from a version to its events and back, over HTTP and on the command line."""
 
 import asyncio
-import contextlib
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -10,26 +9,29 @@ from typing import Any
 import pytest
 from uuid6 import uuid7
 
-import projections.api
 from inference.datasets.dataset import build
-from infra.health import Health
-from infra.http import QuietServer, install, server_config
 from infra.kafka.partitioner import partition_of
 from infra.registry.enlist import open_decoder
-from infra.settings import HttpSettings, Settings, child_environment
+from infra.settings import Settings, child_environment
 from schemas.models import OffsetRange, RequestTraining
 from schemas.profiles import EraseUser, RegisterUser, WithdrawConsent
 
 from ..eventually import eventually
-from .town import DATA, ROOT, Town, free_port, open_town
+from .town import DATA, ROOT, Town, open_town
 
 pytestmark = pytest.mark.long
+
+TRAINED = """
+SELECT 1 FROM model_registry JOIN training_runs USING (model, run_id)
+WHERE model = %s AND training_runs.status = 'completed'
+"""
 
 
 @pytest.fixture
 async def town(settings: Settings) -> AsyncIterator[Town]:
     """One version has been trained; u1 had withdrawn consent, u2 went on afterwards, u3 is erased by now."""
-    async with open_town(settings, queries=HttpSettings(port=free_port())) as town, queries(town.settings):
+    async with open_town(settings) as town:
+        await town.start("queries")
         for user, items in DATA.histories().items():
             await town.interact(user, *items)
         for user in ("u1", "u3"):
@@ -38,24 +40,10 @@ async def town(settings: Settings) -> AsyncIterator[Town]:
         await town.start_apart("trainer")
         run_id = str(uuid7())
         await town.send(RequestTraining(model=town.model, run_id=run_id, algorithm="popularity"))
-        await eventually(lambda: asked(town, f"/models/{town.model}"), 120, 0.3)
+        await eventually(lambda: town.row(TRAINED, town.model), 120, 0.3)
         await town.interact("u2", "i1", "i2")
         await town.send(EraseUser(user_id="u3", reason="asked for"))
         yield town
-
-
-@contextlib.asynccontextmanager
-async def queries(settings: Settings) -> AsyncIterator[None]:
-    health = Health("queries")
-    app = projections.api.create_app(settings, health)
-    install(app, health)
-    server = QuietServer(server_config(app, settings.queries))
-    task = asyncio.create_task(server.serve())
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await task
 
 
 async def asked(town: Town, path: str, status: int = 200) -> Any:

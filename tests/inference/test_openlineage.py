@@ -15,9 +15,11 @@ import pytest
 from aiohttp import web
 from openlineage.client import event_v2, facet_v2
 
+from inference.follower import Follower
 from inference.lineage.attempts import NO_ATTEMPTS, evolve
 from inference.lineage.emitter import Emitter, Receiver, emit
 from inference.lineage.events import Names, lineage_run_id, names_of, told
+from infra.ending import ended
 from infra.health import Health
 from infra.registry.enlist import open_decoder
 from infra.settings import OpenLineageSettings, Settings
@@ -276,8 +278,11 @@ async def test_a_receiver_that_is_away_gets_it_later(tmp_path: Path, monkeypatch
     async with Receiver(options) as receiver:
         emitter = Emitter(Settings(), receiver, health)
         telling = asyncio.create_task(emitter._tell(start))
-        while not health.components:
-            await asyncio.sleep(0.01)
+
+        async def failed() -> bool:
+            return bool(health.components)
+
+        await eventually(failed)
         assert "does not answer" in health.components["openlineage"].cause
         async with keeper.open():
             await telling
@@ -295,23 +300,29 @@ async def test_a_receiver_that_is_away_gets_it_later(tmp_path: Path, monkeypatch
     assert json.loads(lines[-1]) == start
 
 
-async def test_every_run_is_told_over_restarts(settings: Settings) -> None:
+async def test_every_run_is_told_over_restarts(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """An emitter that begins again goes on where the last one was, and a receiver hears of each state."""
-    keeper = Keeper()
-    told = {"openlineage": OpenLineageSettings(url=keeper.url)}
-    async with open_town(settings, **told) as town, keeper.open():
+    keeper, committed = Keeper(), [0]
+
+    class Noted(Follower):
+        async def commit(self) -> None:
+            number = len(keeper.events)
+            await super().commit()
+            committed.append(number)
+
+    monkeypatch.setattr("inference.lineage.emitter.Follower", Noted)
+    receiver = OpenLineageSettings(url=keeper.url)
+    async with open_town(settings, openlineage=receiver) as town, keeper.open():
         decoder = await open_decoder(town.settings)
 
         async def emitted(number: int) -> None:
             task = asyncio.create_task(emit(town.settings, decoder, Health("trainer")))
 
-            async def heard() -> bool:
-                return len(keeper.events) >= number
+            async def dealt_with() -> bool:
+                return committed[-1] >= number
 
-            await eventually(heard, 60)
-            await asyncio.sleep(1)  # so that it is committed
-            task.cancel()
-            await asyncio.wait([task])
+            await eventually(dealt_with, 60)
+            await ended(task)
 
         await town.register(SHA)
         await emitted(2)

@@ -1,8 +1,7 @@
 """Both ways of reading give the same events: an index that misses one would make an explanation of another history."""
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -30,6 +29,7 @@ from schemas.envelope import Recorded
 from schemas.interactions import InteractionRecorded
 
 from ..eventually import eventually
+from ..roles import running
 from .town import meta
 
 USERS = [f"user {number}" for number in range(6)]
@@ -78,15 +78,14 @@ async def write(settings: Settings, decoder: Decoder, count: int, *, at_once: in
 @contextlib.asynccontextmanager
 async def index(settings: Settings) -> AsyncIterator[None]:
     """The read model, folded up to the end of the log, and no further once this has ended."""
-    task = asyncio.create_task(runner.run(settings, Health("projector"), [event_index.VIEW]))
-    try:
+
+    def work(settings: Settings, health: Health) -> Awaitable[None]:
+        return runner.run(settings, health, [event_index.VIEW])
+
+    async with running(work, settings, "projector"):
         ends = {part.partition: part.end for part in await ranges_now(settings, ["interactions"])}
-        await eventually(lambda: _reached(settings, ends))
+        await eventually(lambda: _reached(settings, ends), 60)
         yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def _reached(settings: Settings, ends: dict[int, int]) -> bool:

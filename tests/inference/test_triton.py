@@ -49,7 +49,7 @@ async def test_triton_gives_the_bits_of_the_scorer(
 
     for history in [(), ("alien",), DATA.items[:9], *list(DATA.histories().values())[:40]]:
         request = scorer.metadata.encode(history)
-        there, here = await triton.infer(names[0], *request, timeout_s=5), scorer.run(*request)
+        there, here = await triton.infer(names[0], *request, timeout_s=30), scorer.run(*request)
         assert [values.tobytes() for values in there] == [values.tobytes() for values in here]
         assert [values.dtype for values in there] == [np.int32, np.float32]
 
@@ -61,7 +61,7 @@ async def test_golden_requests_hold_on_triton(settings: Settings, triton: Triton
     metadata = OnnxScorer(ARTIFACTS["ease"]).metadata
 
     for golden in metadata.golden:
-        item_ids, scores = await triton.infer(names[0], *metadata.encode(golden.history), timeout_s=5)
+        item_ids, scores = await triton.infer(names[0], *metadata.encode(golden.history), timeout_s=30)
         assert golden_faults(golden, item_ids[0], scores[0]) == []
 
 
@@ -72,7 +72,7 @@ async def test_many_at_once_get_their_own_answers(settings: Settings, triton: Tr
     scorer = OnnxScorer(ARTIFACTS["item-to-item"])
     requests = [scorer.metadata.encode(history) for history in DATA.histories().values()]
 
-    answers = await asyncio.gather(*(triton.infer(names[0], *request, timeout_s=20) for request in requests))
+    answers = await asyncio.gather(*(triton.infer(names[0], *request, timeout_s=60) for request in requests))
 
     for request, (item_ids, scores) in zip(requests, answers, strict=True):
         here = scorer.run(*request)
@@ -91,16 +91,16 @@ async def test_versions_live_beside_each_other(settings: Settings, triton: Trito
 
     request = OnnxScorer(ARTIFACTS["ease"]).metadata.encode(DATA.items[:3])
     with pytest.raises(NotFound):
-        await triton.infer(names[0], *request, timeout_s=5)
+        await triton.infer(names[0], *request, timeout_s=30)
     assert await triton.ready(names[1])
-    assert (await triton.infer(names[1], *request, timeout_s=5))[0].shape == (1, 20)
+    assert (await triton.infer(names[1], *request, timeout_s=30))[0].shape == (1, 20)
 
 
 async def test_a_model_that_is_not_there_is_told_apart(triton: Triton, names: list[str]) -> None:
     """The saga retries an absent server and gives up on an absent or broken model."""
     assert not await triton.ready(names[0])
     with pytest.raises(NotFound):
-        await triton.infer(names[0], *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=5)
+        await triton.infer(names[0], *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=30)
     with pytest.raises(Incompatible):
         await triton.load(names[0])
 
@@ -129,9 +129,9 @@ async def test_a_server_that_is_away_is_unavailable(free_port: int) -> None:
     """Serving must learn it at once, and from the class of the error alone."""
     async with Triton(f"127.0.0.1:{free_port}") as client:
         with pytest.raises(Unavailable):
-            await client.ready("any")
+            await client.ready("any", timeout_s=30)
         with pytest.raises(Unavailable):
-            await client.infer("any", *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=1)
+            await client.infer("any", *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=30)
 
 
 async def test_a_server_that_dies_meanwhile_is_unavailable() -> None:
@@ -146,7 +146,7 @@ async def test_a_server_that_dies_meanwhile_is_unavailable() -> None:
     server = await asyncio.start_server(die, "127.0.0.1", 0)
     async with server, Triton(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
         with pytest.raises(Unavailable):
-            await client.infer("any", *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=5)
+            await client.infer("any", *OnnxScorer(ARTIFACTS["ease"]).metadata.encode([]), timeout_s=30)
 
 
 async def test_tensors_that_do_not_fit_are_the_callers_fault(
@@ -158,8 +158,8 @@ async def test_tensors_that_do_not_fit_are_the_callers_fault(
     history, weights = OnnxScorer(ARTIFACTS["ease"]).metadata.encode([])
 
     with pytest.raises(Incompatible):
-        await triton.infer(names[0], history, weights[:, :3], timeout_s=5)
-    assert (await triton.infer(names[0], history, weights, timeout_s=5))[0].shape == (1, 20)
+        await triton.infer(names[0], history, weights[:, :3], timeout_s=30)
+    assert (await triton.infer(names[0], history, weights, timeout_s=30))[0].shape == (1, 20)
 
 
 @pytest.fixture

@@ -36,6 +36,9 @@ async def town(settings: Settings) -> AsyncIterator[Town]:
         await town.register(first)
         await town.register(other)
         await town.deployed(1, first)
+        await town.stocked()
+        second = "SELECT 1 FROM model_registry WHERE model = %s AND version = 2"
+        await eventually(lambda: town.row(second, town.model))
         await town.answers(USER, lambda a: a["source"] == "model" and a["history_length"] == len(set(HISTORY)))
         yield town
 
@@ -51,7 +54,7 @@ async def supposed(town: Town, decision_id: str, what_if: WhatIf | None) -> Expl
                 raise
             return None
 
-    return await eventually(look, 30, 0.1)
+    return await eventually(look, 60, 0.1)
 
 
 async def test_another_model_is_asked_on_the_same_inputs(town: Town) -> None:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 import aiohttp
-from fastapi import FastAPI
 from uuid6 import uuid7
 
 import commands.api.app
@@ -26,6 +25,7 @@ import projections.api
 import projections.runner
 from inference.client import Accepted, CommandClient
 from inference.models import ease
+from inference.serving.app import Parts
 from inference.store import ArtifactStore
 from inference.triton.client import Triton
 from inference.triton.repository import withdraw
@@ -84,6 +84,7 @@ class Town:
     client: CommandClient
     http: aiohttp.ClientSession
     running: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    servers: dict[str, QuietServer] = field(default_factory=dict)
     children: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
     _codec: Codec | None = None
 
@@ -91,9 +92,26 @@ class Town:
         """Run services in this process."""
         for role in roles:
             health = Health(role)
-            work = _served(self.settings, APPS[role], health, role) if role in APPS else None
-            self.running[role] = asyncio.create_task(work or WORKERS[role](self.settings, health))
-            await eventually(lambda h=health: _true(h.ready), 60)  # type: ignore[misc]
+            work = self._serve(role, health) if role in APPS else WORKERS[role](self.settings, health)
+            self.running[role] = asyncio.create_task(work)
+            await eventually(lambda r=role, h=health: self._is_up(r, h), 120)  # type: ignore[misc]
+
+    def _serve(self, role: str, health: Health) -> Coroutine[Any, Any, None]:
+        app = APPS[role](self.settings, health)
+        install(app, health)
+        address: HttpSettings = getattr(self.settings, role)
+        self.servers[role] = QuietServer(server_config(app, address))
+        return _served(self.servers[role])
+
+    async def _is_up(self, role: str, health: Health) -> bool:
+        return health.ready and (role not in APPS or self.servers[role].started)
+
+    @property
+    def parts(self) -> Parts:
+        """What `serving` works with."""
+        app: Any = self.servers["serving"].config.app
+        parts: Parts = app.state.parts
+        return parts
 
     async def stop(self, role: str) -> None:
         """End a service of this process, as SIGTERM does."""
@@ -125,6 +143,16 @@ class Town:
             )
         for user, items in DATA.histories().items():
             await self.interact(user, *items)
+
+    async def stocked(self) -> None:
+        """Wait until serving knows all that `stock` has recorded."""
+
+        async def look() -> bool:
+            world = self.parts.routing.world
+            counted = sum(count for _, count in world.popular)
+            return (len(world.catalogue.items), counted) == (len(DATA.items), len(DATA))
+
+        await eventually(look, 60)
 
     async def interact(self, user: str, *items: str) -> None:
         """Record that a user met items, in this order."""
@@ -172,7 +200,7 @@ class Town:
         id = await self.deploy(version, artifact_sha256)
         await self.reaches(id, "completed")
 
-    async def reaches(self, deployment_id: str, *steps: str, timeout_s: float = 60) -> dict[str, Any]:
+    async def reaches(self, deployment_id: str, *steps: str, timeout_s: float = 120) -> dict[str, Any]:
         """The deployment as the read model has it, when it stands at one of `steps`."""
 
         async def look() -> dict[str, Any] | None:
@@ -201,7 +229,7 @@ class Town:
             return answer
 
     async def answers(
-        self, user: str, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 20
+        self, user: str, wanted: Callable[[dict[str, Any]], bool], timeout_s: float = 60
     ) -> dict[str, Any]:
         """The first answer that is as wanted."""
 
@@ -224,10 +252,14 @@ class Town:
 
 
 @contextlib.asynccontextmanager
-async def open_town(settings: Settings, **changes: Any) -> AsyncIterator[Town]:
-    """A town with the write side and the projector running."""
+async def open_town(settings: Settings, *, patience_ms: int = 10_000, **changes: Any) -> AsyncIterator[Town]:
+    """A town with the write side and the projector running.
+
+    Args:
+        patience_ms: how long serving waits for PostgreSQL and for Triton before it falls back.
+    """
     model = f"m{uuid4().hex[:8]}"
-    recommend = settings.recommend.model_copy(update={"default_model": model, "store_timeout_ms": 1000})
+    recommend = settings.recommend.model_copy(update={"default_model": model, "store_timeout_ms": patience_ms})
     mine = settings.model_copy(
         update={
             "commands": HttpSettings(port=free_port()),
@@ -235,7 +267,7 @@ async def open_town(settings: Settings, **changes: Any) -> AsyncIterator[Town]:
             "serving": HttpSettings(port=free_port()),
             "recommend": recommend,
             "deployer": settings.deployer.model_copy(update={"grace_s": 0.3, "retry_s": 0.5, "reconcile_s": 0.3}),
-            "triton": settings.triton.model_copy(update={"timeout_ms": 1000}),
+            "triton": settings.triton.model_copy(update={"timeout_ms": patience_ms}),
             **changes,
         }
     )
@@ -249,11 +281,7 @@ async def open_town(settings: Settings, **changes: Any) -> AsyncIterator[Town]:
             await town.close()
 
 
-async def _served(settings: Settings, create: Callable[[Settings, Health], FastAPI], health: Health, role: str) -> None:
-    app = create(settings, health)
-    install(app, health)
-    address: HttpSettings = getattr(settings, role)
-    server = QuietServer(server_config(app, address))
+async def _served(server: QuietServer) -> None:
     task = asyncio.create_task(server.serve())
     try:
         await asyncio.shield(task)
@@ -261,10 +289,6 @@ async def _served(settings: Settings, create: Callable[[Settings, Health], FastA
         server.should_exit = True
         await task
         raise
-
-
-async def _true(value: bool) -> bool:
-    return value
 
 
 def meta(event: Record, key: str) -> Meta:

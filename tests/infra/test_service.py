@@ -27,7 +27,7 @@ async def test_work_begins_again_while_something_is_away(settings: Settings) -> 
         if len(attempts) < 3:
             raise ExceptionGroup("tasks", [Unavailable("the registry is away")])
 
-    await asyncio.wait_for(run_worker("worker", settings, work), 20)
+    await asyncio.wait_for(run_worker("worker", settings, work), 60)
 
     assert len(attempts) == 3
 
@@ -39,6 +39,6 @@ async def test_a_fault_that_waiting_cannot_mend_ends_the_process(settings: Setti
         raise Incompatible("a schema that does not fit")
 
     with pytest.raises(ExceptionGroup) as raised:
-        await asyncio.wait_for(run_worker("worker", settings, work), 20)
+        await asyncio.wait_for(run_worker("worker", settings, work), 60)
 
     assert raised.group_contains(Incompatible)

@@ -4,12 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-import aiohttp
 import pytest
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 
-from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.facts import FactWriter
@@ -17,14 +15,21 @@ from infra.kafka.records import Decoder
 from infra.postgres import connect
 from infra.registry.enlist import open_decoder
 from infra.settings import HttpSettings, Settings
-from projections import checkpoint, runner
+from projections import checkpoint, runner, swap
 from projections.api import create_app
 from projections.view import Projection
 from projections.views import popularity, user_history
 
+from ..calling import http_session
 from ..eventually import eventually
 from .rebuilding import Database, append, reached
 from .running import Running, StartProjector
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests use the same database, and an exchange of tables waits for whoever reads there."""
+    monkeypatch.setattr(swap, "PATIENCE_S", 60.0)
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ async def decoder(settings: Settings) -> Decoder:
 
 @pytest.fixture
 async def writer(settings: Settings, decoder: Decoder) -> AsyncIterator[FactWriter]:
-    async with FactWriter(settings, decoder.codec) as opened:
+    async with FactWriter(settings, decoder.codec, timeout_s=60) as opened:
         yield opened
 
 
@@ -98,7 +103,7 @@ async def get(settings: Settings, query_url: str) -> AsyncIterator[Get]:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, await response.json(content_type=None), headers
 
-    async with aiohttp.ClientSession(headers=headers_of(settings)) as session:
+    async with http_session(settings) as session:
         yield ask
 
 

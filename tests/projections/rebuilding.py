@@ -42,8 +42,14 @@ async def reached(database: Database, projection: Projection, count: int) -> Non
 
 
 def slowly(settings: Settings, projection: Projection) -> "asyncio.Task[Attempt]":
-    """A rebuild in this process that takes seconds."""
-    return asyncio.create_task(rebuild.rebuild(settings, projection, rate=200))
+    """A rebuild in this process that takes most of a minute, where it is not stopped."""
+    return asyncio.create_task(rebuild.rebuild(settings, projection, rate=50))
+
+
+HELD = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = hashtext(current_schema())::oid
+"""
+"""Locks of whoever works on rebuilds; the server sees a moment later that a process has been killed."""
 
 
 async def under_way(database: Database, view: str, *, folded: int = 1) -> Attempt:
@@ -53,7 +59,7 @@ async def under_way(database: Database, view: str, *, folded: int = 1) -> Attemp
         found = await Attempts(database).all(view)
         return found[0] if found and found[0].folded >= folded else None
 
-    attempt: Attempt = await eventually(check)
+    attempt: Attempt = await eventually(check, within_s=60)
     return attempt
 
 

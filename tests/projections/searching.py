@@ -2,14 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 from aiokafka import AIOKafkaProducer
 
-from inference.sentences import embedder
-from infra.access.client import headers_of
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.connect import aiokafka_options
@@ -18,6 +15,7 @@ from infra.settings import HttpSettings, Settings
 from projections.api import create_app
 from schemas.catalog import ItemAdded
 
+from ..calling import http_session
 from ..eventually import eventually
 from .conftest import Get
 from .telling import Decided
@@ -71,23 +69,10 @@ async def querying(settings: Settings) -> AsyncIterator[Get]:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return response.status, await response.json(content_type=None), headers
 
-    async with aiohttp.ClientSession(headers=headers_of(settings)) as session:
+    async with http_session(settings) as session:
         yield ask
     server.should_exit = True
     await task
-
-
-@asynccontextmanager
-async def embedding(settings: Settings) -> AsyncIterator[Health]:
-    """The role `embedder` in this process."""
-    health = Health("embedder")
-    task = asyncio.create_task(embedder.work(settings, health))
-    try:
-        yield health
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def ids(document: Mapping[str, Any]) -> list[str]:

@@ -5,19 +5,24 @@ from dataclasses import replace
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from psycopg import AsyncConnection
 from uuid6 import uuid7
 
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
+from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder
 from infra.kafka.topics import physical
 from infra.settings import Settings
+from projections.runner import declared
 from projections.testing import minute
+from projections.view import topics_of
 from schemas.contracts import contracts
 from schemas.envelope import Meta
 from schemas.interactions import InteractionRecorded
 from schemas.position import Position
 
+from ..eventually import eventually
 from .running import Running
 
 
@@ -62,5 +67,20 @@ def key_in(partition: int, settings: Settings) -> str:
 
 
 async def ready(running: Running) -> bool:
-    """Whether a projector has come to the end of the log with every read model."""
+    """Whether a projector has begun to fold every read model, or found nothing to fold."""
     return running.health.ready and len(running.health.components) > 1
+
+
+async def folded(settings: Settings, database: AsyncConnection[Any], running: Running) -> None:
+    """Wait until every declared read model has seen all that is in the log now."""
+    await eventually(lambda: ready(running), within_s=60)
+    read = [(one.name, topic) for one in declared() for topic in topics_of(one)]
+    parts = await ranges_now(settings, sorted({topic for _, topic in read}))
+    ends = {(view, one.topic, one.partition): one.end for view, topic in read for one in parts if one.topic == topic}
+
+    async def there() -> bool:
+        rows = await database.execute("SELECT view, topic, partition, next_offset FROM projection_offsets")
+        reached = {(row["view"], row["topic"], row["partition"]): row["next_offset"] async for row in rows}
+        return all(reached.get(place, -1) >= end for place, end in ends.items())
+
+    await eventually(there, within_s=60)

@@ -206,7 +206,7 @@ async def test_a_fold_and_an_erasure_at_the_same_time(
             task = asyncio.create_task(second())
             await asyncio.sleep(0.3)
             assert not task.done(), "it waits for what the other one has not committed"
-        await asyncio.wait_for(task, 10)
+        await asyncio.wait_for(task, 60)
     assert {row["user_id"] for row in await published(database, table)} == {"ben"}
 
 
@@ -216,7 +216,7 @@ async def test_who_reads_who_was_erased_waits_for_nobody(database: AsyncConnecti
     table = Table(user_profile.VIEW, settings.postgres.db_schema)
     async with database.transaction(), await connect(settings, "reader") as reader:
         await table.fold(database, batch_of(wanted(user_profile.VIEW)["profiles"]))
-        await reader.execute("SET statement_timeout = '2s'")
+        await reader.execute("SET statement_timeout = '30s'")
         rows = await (await reader.execute("SELECT * FROM erased_people")).fetchall()
         assert rows == []
 

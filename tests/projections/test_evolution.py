@@ -1,6 +1,5 @@
 """Events of earlier versions are read everywhere: by projections, rebuilds, replays, processors, from dead letters."""
 
-import asyncio
 import io
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +17,6 @@ from uuid6 import uuid7
 from commands.api.app import create_app as create_commands
 from commands.processor import worker
 from infra.access.client import headers_of
-from infra.health import Health
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
@@ -43,6 +41,7 @@ from schemas.interactions import InteractionRecorded
 from schemas.upcast import UPCASTERS, Fields, upcast
 
 from ..eventually import eventually
+from ..roles import running
 from .running import StartProjector
 from .test_parking import append, looked
 from .test_parking_api import serving
@@ -183,21 +182,21 @@ async def test_a_replay_gives_old_events_in_todays_form(settings: Settings, old:
 async def test_a_processor_decides_on_old_events(settings: Settings, old: OldLog) -> None:
     """An item that was added three versions ago can be changed today, and cannot be added again."""
     await two_versions_back(old)
-    health = Health("processor")
-    processor = asyncio.create_task(worker.work(settings, health))
-    try:
-        async with (
-            serving(create_commands, settings, "commands") as http,
-            aiohttp.ClientSession(http.url, headers=headers_of(settings)) as session,
-        ):
-            for item in ("1", "2"):
-                async with session.post("/items", json={"item_id": item, "title": "again"}) as answer:
-                    assert (answer.status, (await answer.json())["code"]) == (409, "item_exists")
-                async with session.patch(f"/items/{item}", json={"title": "new"}) as answer:
-                    assert answer.status == 200, await answer.text()
-    finally:
-        processor.cancel()
-        await asyncio.gather(processor, return_exceptions=True)
+    async with (
+        running(worker.work, settings, "processor") as deciding,
+        serving(create_commands, settings, "commands") as http,
+        aiohttp.ClientSession(http.url, headers=headers_of(settings)) as session,
+    ):
+
+        async def decides() -> bool:
+            return deciding.ready
+
+        await eventually(decides, within_s=60)
+        for item in ("1", "2"):
+            async with session.post("/items", json={"item_id": item, "title": "again"}) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (409, "item_exists")
+            async with session.patch(f"/items/{item}", json={"title": "new"}) as answer:
+                assert answer.status == 200, await answer.text()
 
 
 def thumb() -> Schema:
@@ -215,7 +214,7 @@ async def test_a_dead_letter_is_taken_once_its_upcaster_is_there(
     old: OldLog, database: Database, writer: FactWriter, projector: StartProjector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A form that was forgotten: nothing is lost while somebody writes the function that reads it."""
-    running = projector(user_history.VIEW)
+    before = projector(user_history.VIEW)
     await looked(writer, "eva", "x")
     await old.append("interactions", thumb(), {"who": "ana", "what": "7", "at": minute(0)}, "ana")
     await looked(writer, "ana", "8")
@@ -223,7 +222,7 @@ async def test_a_dead_letter_is_taken_once_its_upcaster_is_there(
     letters = await rows(database, "SELECT code, cause FROM projection_parked WHERE role = 'poison'")
     assert letters[0]["code"] == "unknown_type"
     assert THUMB in letters[0]["cause"]
-    await running.stop()
+    await before.stop()
 
     read = MappingProxyType({**contracts(), THUMB: Contract(thumb(), "interactions")})
     monkeypatch.setattr("schemas.codec.contracts", lambda: read)

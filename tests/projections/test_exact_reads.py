@@ -76,7 +76,7 @@ async def test_what_the_log_says_is_what_the_read_models_say(log: Decided, get: 
     events = await said(log, *HISTORY)
     running = projector()
     await eventually(lambda: ready(running))
-    _, live, live_headers = await get("/users/ana", **{"min-position": str(events[-1][0])})
+    _, live, live_headers = await get("/users/ana", **{"min-position": str(events[-1][0]), "wait": 30})
     _, exact, exact_headers = await get("/users/ana", exact="true")
     assert (exact, exact_headers["etag"]) == (live, live_headers["etag"])
 

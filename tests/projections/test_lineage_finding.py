@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from uuid6 import uuid7
 
 import infra.index.reading
+from infra.ending import ended
 from infra.health import Health
 from infra.kafka.facts import FactWriter
 from infra.kafka.ranges import ranges_now
@@ -65,7 +66,7 @@ async def write(settings: Settings, decoder: Decoder, count: int, start: int = 0
             correlation_id="upload-1" if n % 70 == 0 else "",
         )
         facts.append((event, meta))
-    async with FactWriter(settings, decoder.codec, linger_ms=2) as writer:
+    async with FactWriter(settings, decoder.codec, linger_ms=2, timeout_s=60) as writer:
         for first in range(0, count, 40):
             await writer.append_all(facts[first : first + 40])
 
@@ -85,9 +86,7 @@ async def indexes(settings: Settings, database: Database) -> AsyncIterator[None]
         await eventually(there)
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
 
 
 def values(matter: Matter) -> list[list[tuple[Any, ...]]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from psycopg import AsyncConnection
 
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
@@ -18,10 +19,9 @@ from schemas.models import (
     TrainingStarted,
 )
 
-from ..eventually import eventually
 from .conftest import Get
 from .running import StartProjector
-from .telling import Decided, append, ready, viewed
+from .telling import Decided, append, folded, viewed
 
 
 async def fitted(log: Decided, run: str, version: int, ranges: tuple[OffsetRange, ...], *, recorded: bool) -> None:
@@ -41,7 +41,12 @@ async def fitted(log: Decided, run: str, version: int, ranges: tuple[OffsetRange
 
 
 async def test_a_run_without_a_recorded_dataset_is_answered_as_not_exact(
-    settings: Settings, decoder: Decoder, writer: FactWriter, projector: StartProjector, get: Get
+    settings: Settings,
+    decoder: Decoder,
+    database: AsyncConnection,
+    writer: FactWriter,
+    projector: StartProjector,
+    get: Get,
 ) -> None:
     """Its erasures and silent kinds are not known: `saw` is as far as the ranges tell, and nobody is to rely on it."""
     await append(writer, viewed("ana", "i1", 1), viewed("ana", "i2", 2), viewed("bob", "i1", 3))
@@ -50,8 +55,7 @@ async def test_a_run_without_a_recorded_dataset_is_answered_as_not_exact(
         log = Decided(settings, decoder, producer)
         await fitted(log, "older", 1, ranges, recorded=False)
         await fitted(log, "newer", 2, ranges, recorded=True)
-    running = projector()
-    await eventually(lambda: ready(running))
+    await folded(settings, database, projector())
     part = next(part for part in ranges if part.topic == "interactions" and part.end)
     span = {"first": part.first, "end": part.end}
     for path, asked, rows in (

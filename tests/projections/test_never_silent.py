@@ -65,7 +65,7 @@ async def test_a_stopped_view_is_tried_again(database: Database, writer: FactWri
     await eventually(others_run)
     await database.execute("CREATE FUNCTION needed(n bigint) RETURNS bigint LANGUAGE sql AS 'SELECT n'")
     await append(writer, viewed("ben", "i0"))
-    await eventually(mended)
+    await eventually(mended, within_s=LONGEST_PAUSE_S * 2)
 
 
 async def test_a_checkpoint_that_stands_still_is_told(
@@ -123,5 +123,5 @@ def test_pauses_grow_up_to_a_limit() -> None:
         pauses.append(standing.pause_s)
     assert pauses[0] < 2
     assert max(pauses) <= LONGEST_PAUSE_S * 1.2
-    assert pauses[-1] >= LONGEST_PAUSE_S * 0.7
+    assert pauses[-1] >= LONGEST_PAUSE_S * 0.5
     assert "(tried 10 times)" in standing.cause

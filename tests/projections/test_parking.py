@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from uuid6 import uuid7
 
@@ -73,12 +74,12 @@ async def shows(database: Database, expected: dict[str, str]) -> None:
     async def check() -> bool:
         try:
             return await trails(database) == expected
-        except Exception:
+        except psycopg.errors.UndefinedTable:
             return False
 
     try:
         await eventually(check)
-    except AssertionError:
+    except TimeoutError:
         assert await trails(database) == expected
 
 

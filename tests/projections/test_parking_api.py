@@ -31,6 +31,7 @@ from schemas.topics import TOPICS
 from ..eventually import eventually
 from .conftest import Get
 from .running import StartProjector
+from .telling import ready
 from .test_parking import looked
 from .test_projector import send_raw
 
@@ -149,11 +150,14 @@ async def test_the_status_names_what_is_parked(
     async def noted() -> bool:
         return "1 events could not be taken" in running.health.components["user_history"].cause
 
+    async def parked() -> bool:
+        _, found, _ = await get("/projections")
+        (status,) = [one["parked"] for one in found if one["name"] == "user_history"]
+        return (status["poison"], status["waiting"]) == (1, 1)
+
     await eventually(noted)
     assert running.health.components["user_history"].ok
-    _, found, _ = await get("/projections")
-    (status,) = [one for one in found if one["name"] == "user_history"]
-    assert (status["parked"]["poison"], status["parked"]["waiting"]) == (1, 1)
+    await eventually(parked)
 
 
 async def test_the_command_line_counts_first_and_then_does_it(
@@ -166,7 +170,7 @@ async def test_the_command_line_counts_first_and_then_does_it(
     await database.execute(f"ALTER TABLE {table} ADD CONSTRAINT fits CHECK (item_id <> 'bad')".encode())
     await looked(writer, "ana", "a", "bad", "b")
     await looked(writer, "eva", "bad")
-    await listed(get, 2)
+    await listed(get, 2, state="parked")
     async with served(settings) as mine:
         dry = await retrace(mine, "retry", "--view", "user_history", "--all", "--dry-run", "-o", "json")
         assert (dry["poison"], [one["key"] for one in dry["keys"]]) in [(2, ["ana", "eva"]), (2, ["eva", "ana"])]
@@ -178,6 +182,8 @@ async def test_the_command_line_counts_first_and_then_does_it(
         options = ("--all", "--yes", "--reason", "a test of the shop", "-o", "json")
         skipped = await retrace(mine, "skip", "--view", "user_history", *options)
         assert (skipped["skipped"], skipped["actor"], skipped["reason"]) == (1, "admin", "a test of the shop")
+        for state in ("recovered", "skipped"):
+            await listed(get, 1, state=state)
         found = await retrace(mine, "list", "-o", "json")
         states = {one["key"]: one["state"] for one in found["dead_letters"]}
         assert states == {"ana": "recovered", "eva": "skipped"}
@@ -187,7 +193,7 @@ async def test_the_command_line_counts_first_and_then_does_it(
         assert [one["event"] for one in shown["history"]] == events
     rows = await database.execute("SELECT count(*) AS items FROM user_history WHERE user_id = 'ana'")
     assert (await rows.fetchone() or {})["items"] == 3
-    assert running.health.ready
+    await eventually(lambda: ready(running))
 
 
 @asynccontextmanager
@@ -226,7 +232,7 @@ async def retrace(settings: Settings, *arguments: str, status: int = 0) -> Any:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), 120)
     assert process.returncode == status, (out.decode(), err.decode())
     return json.loads(out)
 

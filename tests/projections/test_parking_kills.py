@@ -68,7 +68,7 @@ async def _killed_after(settings: Settings, seconds: float, database: Database) 
         return await numbers(database, "SELECT count(*) FROM projection_parked") != before or before == [0]
 
     try:
-        await eventually(works, within_s=60)
+        await eventually(works, within_s=90)
         await asyncio.sleep(seconds / 10)
     finally:
         process.kill()

@@ -15,6 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from psycopg import AsyncConnection
 
 from infra.kafka.connect import aiokafka_options
@@ -50,7 +51,7 @@ class Nursery:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{how}\n".encode())
-        pid = int(await asyncio.wait_for(self._process.stdout.readline(), 30))
+        pid = int(await asyncio.wait_for(self._process.stdout.readline(), 60))
         self.alive.append(pid)
         return pid
 
@@ -72,7 +73,7 @@ async def nursery(settings: Settings, tmp_path: Any) -> AsyncIterator[Nursery]:
             stderr=log,
         )
         assert process.stdout
-        assert (await asyncio.wait_for(process.stdout.readline(), 60)).strip() == b"ready", "see projectors.log"
+        assert (await asyncio.wait_for(process.stdout.readline(), 120)).strip() == b"ready", "see projectors.log"
         opened = Nursery(process)
         try:
             yield opened
@@ -179,6 +180,7 @@ async def caught_up(database: Database, log: Log) -> bool:
     return await judge(database, log) == len(log.events)
 
 
+@pytest.mark.timeout(900)
 async def test_killed_at_any_instruction_the_tables_are_what_the_log_says(
     settings: Settings, database: Database, writer: FactWriter, nursery: Nursery, log: Log
 ) -> None:
@@ -193,7 +195,7 @@ async def test_killed_at_any_instruction_the_tables_are_what_the_log_says(
         nursery.kill(pid)
         await judge(database, log)
     await nursery.start("whole")
-    await eventually(lambda: caught_up(database, log))
+    await eventually(lambda: caught_up(database, log), within_s=120)
     for projection in (user_history.VIEW, popularity.VIEW, decisions_search.INDEX):
         comparison = await verify(settings, projection)
         assert comparison.equal, comparison
@@ -221,17 +223,17 @@ async def test_three_projectors_share_the_partitions(
     await nursery_ready(database, nursery, log)
     first, second, third = [await nursery.start("share") for _ in range(3)]
     async with growing(log):
-        await eventually(lambda: shared_by(settings, 3))
+        await eventually(lambda: shared_by(settings, 3), within_s=60)
         os.kill(first, signal.SIGSTOP)
         nursery.kill(second)
-        await eventually(lambda: shared_by(settings, 1))
+        await eventually(lambda: shared_by(settings, 1), within_s=60)
         await judge(database, log)
         os.kill(first, signal.SIGCONT)
         await nursery.start("share")
-        await eventually(lambda: shared_by(settings, 3))
+        await eventually(lambda: shared_by(settings, 3), within_s=60)
         await judge(database, log)
     assert {first, third} < set(nursery.alive)
-    await eventually(lambda: caught_up(database, log))
+    await eventually(lambda: caught_up(database, log), within_s=60)
     for view in (user_history.VIEW, popularity.VIEW):
         comparison = await verify(settings, view)
         assert comparison.equal, comparison
@@ -243,6 +245,8 @@ async def shared_by(settings: Settings, number: int) -> bool:
     await admin.start()
     try:
         (described,) = await admin.describe_consumer_groups([group_id(settings, group_of(settings))])
+    except KafkaError:  # its coordinator is not there yet
+        return False
     finally:
         await admin.close()
     (group,) = described.groups

@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from psycopg import AsyncConnection
 
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.facts import FactWriter
@@ -18,11 +19,10 @@ from infra.settings import Settings
 from schemas.contracts import contracts
 from schemas.profiles import UserErased, UserRegistered
 
-from ..eventually import eventually
 from .conftest import Get
 from .running import StartProjector
 from .samples import served
-from .telling import Decided, meta_of, ready, viewed
+from .telling import Decided, folded, meta_of, viewed
 
 ANA = Person("default", "ana")
 SECRET = "Ana-Lucía Quetzalcóatl"
@@ -43,7 +43,7 @@ class Told:
 
 @pytest.fixture
 async def told(
-    settings: Settings, decoder: Decoder, writer: FactWriter, projector: StartProjector
+    settings: Settings, decoder: Decoder, database: AsyncConnection, writer: FactWriter, projector: StartProjector
 ) -> AsyncIterator[Told]:
     key = await Keys(settings).made(ANA)
     fields = {"user_id": "ana", "name": SECRET, "attributes": {"city": SECRET}}
@@ -56,8 +56,7 @@ async def told(
             [(viewed("ana", "i1", 1), replace(meta_of(viewed("ana"), "ana"), id=uuid5(NAMESPACE_URL, "1")))]
         )
         await writer.append_all([(served("dec1"), meta_of(served("dec1"), "ana"))])
-        running = projector()
-        await eventually(lambda: ready(running))
+        await folded(settings, database, projector())
         yield Told(log, str(registered))
 
 
@@ -112,7 +111,9 @@ async def test_a_decision_for_somebody_erased_is_a_number_without_a_person(told:
 
 async def test_no_table_about_people_names_the_erased(told: Told, settings: Settings, get: Get) -> None:
     """Not the tables that are shown alone: also those that tell repeats."""
-    await get("/users/ben/history", **await told.erased())
+    fresh = await told.erased()
+    for path in ("/users/ben", "/users/ben/history", "/users/ben/decisions"):  # each waits for a table of its own
+        await get(path, **fresh)
     async with await connect(settings, "test") as connection:
         for table in ("user_profile_v1", "user_history_v1", "user_history_v1_seen", "decisions_v1"):
             found = await (await connection.execute(f"SELECT * FROM {table}".encode())).fetchall()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from psycopg import sql
 
 from infra.access.key import ApiKey, new_key
+from infra.ending import ended
 from infra.health import Health
 from infra.http import QuietServer, install, server_config
 from infra.kafka.connect import aiokafka_options
@@ -149,8 +150,7 @@ async def installation(settings: Settings, keys: Mapping[str, ApiKey]) -> AsyncI
             yield Installation(settings, f"http://127.0.0.1:{port}", keys, http)
         finally:
             server.should_exit = True
-            tasks[0].cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(ended(tasks[0]), tasks[1], return_exceptions=True)
 
 
 async def _started(server: QuietServer) -> bool:

@@ -6,11 +6,13 @@ import random
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
 import pytest
 
+from infra.ending import ended
 from infra.kafka.facts import FactWriter
 from infra.settings import Settings, child_environment
 from projections import rebuild
@@ -20,7 +22,7 @@ from schemas.errors import Rejected
 
 from ..eventually import eventually
 from .conftest import Get
-from .rebuilding import LEFT, Database, append, column, reached, slowly, under_way
+from .rebuilding import HELD, LEFT, Database, append, column, reached, says, slowly, under_way
 from .running import Running
 
 pytestmark = pytest.mark.long
@@ -31,7 +33,7 @@ WORKS = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'retrace rebuil
 async def test_a_killed_rebuild_goes_on_where_it_was(settings: Settings, database: Database, filled: Running) -> None:
     """A rebuild of days must survive the machine it runs on, and not begin again."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "console", "projections", "rebuild", "user_history", "--rate", "300"),
+        *(sys.executable, "-m", "console", "projections", "rebuild", "user_history", "--rate", "50"),
         env=child_environment(settings),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
@@ -42,6 +44,7 @@ async def test_a_killed_rebuild_goes_on_where_it_was(settings: Settings, databas
         process.kill()
         await process.wait()
     assert 0 < before.folded < 2_000
+    await eventually(lambda: says(database, HELD, 0))
     seen: list[int] = []
     attempt = await rebuild.resume(settings, user_history.VIEW, lambda done, _: seen.append(done), rate=100_000)
     assert seen[0] > before.folded
@@ -66,13 +69,15 @@ async def test_a_rebuild_that_is_killed_again_and_again_comes_to_the_same(
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await eventually(lambda process=process: _works(database, process))  # type: ignore[misc]
+        works = partial(_works, database, process)
+        await eventually(works, within_s=60)
         await asyncio.sleep(chance.uniform(0, 0.6))
         with suppress(ProcessLookupError):  # it may have come to its end
             process.kill()
         await process.wait()
         await append(writer, 100)
     await reached(database, user_history.VIEW, 2_500)
+    await eventually(lambda: says(database, HELD, 0))
     if (found := await Attempts(database).under_way("user_history")) is not None:
         await (rebuild.switch if found.state == "ready" else rebuild.resume)(settings, user_history.VIEW)
     assert await column(database, "SELECT count(*) FROM user_history") == [2_500]
@@ -102,10 +107,8 @@ async def test_an_interrupted_rebuild_is_paused(settings: Settings, database: Da
     """Ctrl-C throws nothing away."""
     working = slowly(settings, popularity.VIEW)
     await under_way(database, "popularity")
-    working.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
-    assert (await under_way(database, "popularity")).state == "paused"
+    await ended(working)
+    await eventually(lambda: says(database, "SELECT state FROM projection_rebuilds", "paused"))
 
 
 @pytest.mark.parametrize("state", ["running", "paused", "ready"])

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from inference.sentences import embedder
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder
 from infra.settings import Settings
@@ -12,9 +13,10 @@ from schemas.catalog import ItemChanged, ItemRetired
 from schemas.embeddings import ItemEmbedded
 
 from ..eventually import eventually
+from ..roles import running
 from .conftest import Get
 from .running import StartProjector
-from .searching import FILMS, decided, embedding, film, ids, querying
+from .searching import FILMS, decided, film, ids, querying
 from .telling import Decided, meta_of
 
 
@@ -146,11 +148,12 @@ async def test_titles_are_suggested_while_they_are_typed(log: Decided, films: st
     assert ids((await get("/items/suggest", q="godf"))[1]) == []
 
 
-async def test_a_meaning_finds_what_shares_no_word(settings: Settings, log: Decided, films: str, get: Get) -> None:
+async def test_a_meaning_finds_what_shares_no_word(settings: Settings, log: Decided, films: str) -> None:
     """Whoever looks for organised crime means the Godfather."""
-    async with embedding(settings):
+    patient = settings.model_copy(update={"search": settings.search.model_copy(update={"timeout_ms": 10_000})})
+    async with running(embedder.work, settings, "embedder"), querying(patient) as get:
         await get("/items/search", **{"min-position": films, "wait": 30})
-        await eventually(lambda: _ranked_by(get, "mob boss and organised crime", "f2"), within_s=60)
+        await eventually(lambda: _ranked_by(get, "mob boss and organised crime", "f2"), within_s=90)
         await eventually(lambda: _ranked_by(get, "extraterrestrial monster", "f4"))
         _, both, _ = await get("/items/search", q="extraterrestrial monster")
         assert (both["ranking"], both["ranking_reason"]) == ("hybrid", None)

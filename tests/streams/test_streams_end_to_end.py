@@ -6,13 +6,14 @@ import random
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
+import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from uuid6 import uuid7
 
@@ -27,6 +28,8 @@ from schemas.deadletters import RecordDeadLettered
 from schemas.envelope import Meta, Recorded
 from schemas.interactions import InteractionRecorded
 from streams.keeper import STATE_FILE
+
+from ..eventually import eventually
 
 START = datetime(1998, 4, 1, tzinfo=UTC)
 DAYS = 3
@@ -83,17 +86,14 @@ def _decoded(decoder: Decoder, record: Any, settings: Settings) -> Recorded:
     return recorded
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    """Wait until it is so."""
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.05)
-
-
-def kept(settings: Settings) -> int:
-    """How many records the worker's kept state includes."""
+async def kept(settings: Settings, number: int) -> None:
+    """Wait until the worker's kept state includes so many records."""
     file = settings.data_dir / "streams" / settings.topic_prefix / STATE_FILE
-    return sum(offset for _, _, offset in json.loads(file.read_bytes())["next"]) if file.exists() else 0
+
+    async def includes() -> bool:
+        return file.exists() and sum(end for _, _, end in json.loads(file.read_bytes())["next"]) == number
+
+    await eventually(includes, within_s=120, every_s=0.05)
 
 
 def newest_window(given: Sequence[Fact]) -> tuple[datetime, dict[str, tuple[int, float]]]:
@@ -107,16 +107,17 @@ def newest_window(given: Sequence[Fact]) -> tuple[datetime, dict[str, tuple[int,
     return end, {item: (n, (n + 5.0) / (past[item] + 5.0)) for item, n in now.items()}
 
 
+@pytest.mark.timeout(600)
 async def test_interactions_become_trends_through_a_kill(settings: Settings, tmp_path: Path) -> None:
     """The whole of it: nothing lost and nothing counted twice by a kill -9 between keeping and telling."""
     decoder = await open_decoder(settings)
     given = [facts(day, 4000, day) for day in range(DAYS)]
     every = [fact for day in given for fact in day]
     log_file = tmp_path / "streams.log"
-    async with FactWriter(settings, decoder.codec, linger_ms=5) as writer:
+    async with FactWriter(settings, decoder.codec, linger_ms=5, timeout_s=60) as writer:
         async with worker(settings, log_file) as process:
             await writer.append_all(given[0] + given[1])
-            await until(lambda: kept(settings) == len(given[0] + given[1]))
+            await kept(settings, len(given[0] + given[1]))
             told = len(await read_all(settings, decoder, "features"))
             await writer.append_all(given[2])
             while len(await read_all(settings, decoder, "features")) == told:
@@ -124,7 +125,7 @@ async def test_interactions_become_trends_through_a_kill(settings: Settings, tmp
             process.send_signal(signal.SIGKILL)
             await process.wait()
         async with worker(settings, log_file) as process:
-            await until(lambda: kept(settings) == len(every))
+            await kept(settings, len(every))
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0, log_file.read_text()
     measured = await read_all(settings, decoder, "features")
@@ -146,7 +147,7 @@ async def test_a_record_that_cannot_be_read_is_set_aside(settings: Settings, tmp
         await _append_garbage(settings)
         await writer.append_all(given[25:])
         async with worker(settings, tmp_path / "streams.log"):
-            await until(lambda: kept(settings) == len(given) + 1)
+            await kept(settings, len(given) + 1)
     letters: list[RecordDeadLettered] = [r.event for r in await read_all(settings, decoder, "dead-letters")]
     assert [(letter.consumer, letter.topic, letter.code) for letter in letters] == [
         ("streams", "interactions", "bad_framing")
@@ -162,7 +163,7 @@ async def test_a_worker_without_kafka_says_so(settings: Settings, tmp_path: Path
     """It waits for Kafka rather than end, and whoever looks finds the cause, not a stack of a library."""
     away = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"bootstrap": "127.0.0.1:1"})})
     log_file = tmp_path / "streams.log"
-    async with worker(away, log_file) as process, asyncio.timeout(60):
+    async with worker(away, log_file) as process, asyncio.timeout(120):
         while "127.0.0.1:1 does not answer" not in log_file.read_text():
             await asyncio.sleep(0.1)
         assert process.returncode is None

@@ -49,7 +49,7 @@ class Load:
         async with Api(self._settings, actor="load") as api:
             for number in range(ITEMS):
                 item = {"item_id": f"i{number}", "title": f"Item {number}", "categories": [f"c{number % 3}"]}
-                await api.command("POST", "/items", item, key=f"item-{number}")
+                await self._insist(partial(api.command, "POST", "/items", item, key=f"item-{number}"))
             await asyncio.gather(self._decisions(api), self._facts(api), self._recommendations(api))
 
     async def _decisions(self, api: Api) -> None:

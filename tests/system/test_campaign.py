@@ -8,7 +8,7 @@ import pytest
 from console.faults.campaign import DEAD_OWNER, KINDS, Plan, Report, run_campaign
 from console.faults.check import check_history
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 OVERTAKEN = "processor: a batch overtaken"
 SIGNS = (
@@ -29,7 +29,7 @@ SIGNS = (
 @pytest.fixture(scope="module")
 async def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """What came of it."""
-    plan = Plan(commands=3000, faults=len(KINDS), clients=12, users=60, processors=2, settle=30)
+    plan = Plan(commands=3000, faults=len(KINDS), clients=12, users=60, processors=2, settle=100)
     folder: Path = tmp_path_factory.mktemp("campaign") / "data"
     return await run_campaign(plan, folder, print)
 

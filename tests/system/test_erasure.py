@@ -89,17 +89,17 @@ def records(settings: Settings) -> list[tuple[str, bytes]]:
     """Every record of our topics, headers and all, as the broker hands it out: decompressed."""
     consumer = Consumer({**librdkafka_options(settings.kafka), "group.id": "unused", "enable.auto.commit": False})
     try:
-        topics = consumer.list_topics(timeout=10).topics
+        topics = consumer.list_topics(timeout=60).topics
         ours = [
             TopicPartition(name, number)
             for name, topic in topics.items()
             if name.startswith(settings.topic_prefix)
             for number in topic.partitions
         ]
-        ends = {(at.topic, at.partition): consumer.get_watermark_offsets(at, timeout=10)[1] for at in ours}
+        ends = {(at.topic, at.partition): consumer.get_watermark_offsets(at, timeout=60)[1] for at in ours}
         consumer.assign([TopicPartition(at.topic, at.partition, 0) for at in ours])
         left, found = {at for at, end in ends.items() if end}, list[tuple[str, bytes]]()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while left and time.monotonic() < until:
             for message in consumer.consume(1000, timeout=0.5):
                 raw = from_librdkafka(message, settings.topic_prefix)
@@ -128,7 +128,7 @@ def rows(settings: Settings) -> dict[str, str]:
 
 def documents(settings: Settings) -> str:
     """Every document of ours, as text."""
-    with Elasticsearch(settings.elastic.url) as client:
+    with Elasticsearch(settings.elastic.url, request_timeout=60) as client:
         client.indices.refresh(index=f"{settings.elastic.index_prefix}*")
         answer = client.search(index=f"{settings.elastic.index_prefix}*", size=5000)
         assert answer["hits"]["total"]["value"] < 5000
@@ -140,7 +140,7 @@ def to_disk(settings: Settings) -> None:
     with psycopg.connect(settings.postgres.dsn.get_secret_value(), autocommit=True) as connection:
         connection.execute("CHECKPOINT")
         connection.execute("SELECT pg_switch_wal()")
-    with Elasticsearch(settings.elastic.url) as client:
+    with Elasticsearch(settings.elastic.url, request_timeout=60) as client:
         client.indices.flush(index=f"{settings.elastic.index_prefix}*")
 
 
@@ -165,7 +165,7 @@ def exported(settings: Settings, folder: Path) -> None:
             env=child_environment(settings),
             check=True,
             capture_output=True,
-            timeout=60,
+            timeout=180,
         )
         assert out.stat().st_size
 

@@ -15,7 +15,7 @@ from schemas.position import Position
 
 ADMIN = new_key()
 NOW = datetime.now(UTC)
-SOON, PAST = NOW + timedelta(hours=1), NOW - timedelta(seconds=1)
+SOON, PAST = NOW + timedelta(days=1), NOW - timedelta(seconds=1)
 
 
 def recorded(event: Any, tenant: str = "default") -> Recorded:

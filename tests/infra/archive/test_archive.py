@@ -1,5 +1,6 @@
 """Archive and tail as one: nothing is lost when Kafka deletes, and nothing wrong is ever taken for right."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,7 @@ from schemas.topics import TOPICS
 
 from ...console.logged import consent, fill
 from ...cutting import archived, cut, with_archive
+from ...eventually import eventually
 
 TOPIC = "interactions"
 RECORDS = 600
@@ -241,7 +243,7 @@ async def test_a_topic_that_was_made_anew_is_another(settings: Settings, decoder
     await archived(settings, TOPIC)
     admin = AdminClient(librdkafka_options(settings.kafka) | {"log_level": 0})
     for answer in admin.delete_topics([physical(settings, TOPIC)]).values():
-        answer.result(20)
+        answer.result(60)
     await _made_again(settings)
     fill(settings, decoder, 40)
     with pytest.raises(Incompatible, match="made anew"):
@@ -249,13 +251,13 @@ async def test_a_topic_that_was_made_anew_is_another(settings: Settings, decoder
 
 
 async def _made_again(settings: Settings) -> None:
-    for _ in range(50):  # deleting takes a moment
-        await create_topics(settings, [TOPICS[TOPIC]])
-        try:
-            await ranges_now(settings, [TOPIC])
-        except Problem:
-            continue
-        return
+    async def empty() -> bool:  # deleting takes a moment
+        with contextlib.suppress(Problem):
+            await create_topics(settings, [TOPICS[TOPIC]])
+            return not any(part.end for part in await kafka_ranges(settings, [TOPIC]))
+        return False
+
+    await eventually(empty, within_s=90)
 
 
 async def test_what_kafka_deleted_too_early_is_told(settings: Settings, decoder: Decoder) -> None:

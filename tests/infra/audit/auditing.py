@@ -24,6 +24,7 @@ from schemas.envelope import Meta
 from schemas.errors import Unavailable
 from schemas.usage import ApiKeyUsed
 
+from ...eventually import eventually
 from ...roles import running
 
 ROOT = Path(__file__).parents[3]
@@ -50,7 +51,7 @@ def used(number: int) -> tuple[ApiKeyUsed, Meta]:
 async def append(settings: Settings, count: int) -> None:
     """Append so many facts, in batches of a few."""
     decoder = await open_decoder(settings)
-    async with FactWriter(settings, decoder.codec, linger_ms=2) as writer:
+    async with FactWriter(settings, decoder.codec, linger_ms=2, timeout_s=60) as writer:
         for first in range(0, count, 20):
             await writer.append_all([used(number) for number in range(first, min(first + 20, count))])
 
@@ -86,7 +87,7 @@ async def chains_of(settings: Settings) -> Chains:
         return ledger.chains
 
 
-async def covered(settings: Settings, topics: tuple[str, ...] = (TOPIC,), timeout_s: float = 90) -> Chains:
+async def covered(settings: Settings, topics: tuple[str, ...] = (TOPIC,), within_s: float = 180) -> Chains:
     """Wait until every record of these topics has a checkpoint."""
     chains = Chains({})
 
@@ -100,9 +101,7 @@ async def covered(settings: Settings, topics: tuple[str, ...] = (TOPIC,), timeou
         ends = {f"{part.topic}/{part.partition}": part.end for part in ranges if part.end > part.first}
         return all((chains.of(log).head.end or 0) >= end for log, end in ends.items())
 
-    async with asyncio.timeout(timeout_s):
-        while not await done():
-            await asyncio.sleep(0.3)
+    await eventually(done, within_s, every_s=0.3)
     return chains
 
 

@@ -12,12 +12,14 @@ from infra.audit.ledger import open_ledger
 from infra.audit.verify import Wanted
 from infra.health import Health
 from infra.kafka.connect import librdkafka_options
+from infra.kafka.ranges import ranges_now
 from infra.kafka.topics import create_topics, physical
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Invalid, NotFound, Unavailable
 from schemas.models import OffsetRange
 
+from ...eventually import eventually
 from .auditing import TOPIC, append, audited, chains_of, covered, notary_here, notary_process, until, verified
 
 
@@ -42,7 +44,7 @@ async def test_what_is_appended_is_signed_and_verifies(settings: Settings, tmp_p
         chains = await covered(mine)
         await append(mine, 7)
         chains = await covered(mine)
-        assert health.ready
+        await until(lambda: health.ready)
     assert assert_one_chain(chains) == 507
     assert max(link.checkpoint.records for c in chains.by_log.values() for link in c.links) <= 50
     report = await verified(mine)
@@ -99,16 +101,21 @@ async def test_aborted_transactions_and_markers_are_no_records(settings: Setting
     producer = Producer(
         librdkafka_options(mine.kafka) | {"transactional.id": mine.topic_prefix, "partitioner": "murmur2_random"}
     )
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     for abort in (False, True, False):
         producer.begin_transaction()
         for number in range(20):
             producer.produce(physical(mine, TOPIC), b"value", b"key", partition=number % 2)
-        producer.flush(30)
+        producer.flush(60)
         if abort:
-            producer.abort_transaction(30)
+            producer.abort_transaction(60)
         else:
-            producer.commit_transaction(30)
+            producer.commit_transaction(60)
+
+    async def visible() -> bool:  # what a commit makes visible may take a moment
+        return sum(part.end for part in await ranges_now(mine, [TOPIC])) == 60 + 3 * 2
+
+    await eventually(visible)
     async with notary_here(mine):
         chains = await covered(mine)
     assert assert_one_chain(chains) == 40
@@ -150,8 +157,7 @@ async def test_the_notary_verifies_by_itself_now_and_then(settings: Settings, tm
     async with notary_here(mine) as health:
         await append(mine, 60)
         await covered(mine)
-        await until(lambda: "60 records were as signed" in _note(health))
-        assert health.ready
+        await until(lambda: "60 records were as signed" in _note(health) and health.ready)
     decoder = await open_decoder(mine)
     async with open_ledger(mine, decoder, keys.public_keys(mine)) as ledger:
         verified_ = [one for log, one in ledger.verified.items() if log.startswith(f"{TOPIC}/")]

@@ -35,7 +35,8 @@ SERVERS = ["kafka", "registry"]
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A broker that only these tests use, because they stop it and edit its files."""
-    stack = Stack(Settings(data_dir=tmp_path_factory.mktemp("broker"), stack={"kafka_heap_mb": 256}))
+    patient = {"kafka_heap_mb": 256, "stop_timeout_s": 120}  # killed, it would mend its files when it starts
+    stack = Stack(Settings(data_dir=tmp_path_factory.mktemp("broker"), stack=patient))
     stack.up(SERVERS)
     try:
         yield stack

@@ -45,5 +45,5 @@ def _by_librdkafka(settings: Settings, topic: str) -> dict[str, int]:
 
     for key in filter(None, KEYS):  # librdkafka takes an empty key for none
         producer.produce(topic, b"x", key=key.encode(), on_delivery=delivered)
-    producer.flush(30)
+    producer.flush(60)
     return placed

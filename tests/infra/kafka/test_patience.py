@@ -30,10 +30,9 @@ class Brokers:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long here."""
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again at once."""
     monkeypatch.setattr(patience, "RETRY_S", 0.001)
-    monkeypatch.setattr(patience, "SILENCE_S", 0.1)
 
 
 async def test_a_topic_whose_leader_does_not_know_yet_that_it_leads() -> None:
@@ -55,8 +54,9 @@ async def test_what_no_waiting_changes_is_said_at_once() -> None:
     assert brokers.learned == 0
 
 
-async def test_brokers_that_stay_away() -> None:
+async def test_brokers_that_stay_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given no answer, when the patience is over, then the error says what was asked for and why it did not come."""
+    monkeypatch.setattr(patience, "SILENCE_S", 0.3)
     brokers = Brokers(*[NotLeaderForPartitionError() for _ in range(10_000)])
 
     with pytest.raises(Unavailable, match=r"offset 7 did not come in .*NotLeader"):

@@ -25,6 +25,8 @@ from schemas.interactions import InteractionRecorded
 from schemas.models import OffsetRange
 from schemas.profiles import ConsentWithdrawn
 
+from ...eventually import eventually
+
 NAME = InteractionRecorded.AVRO
 
 
@@ -108,7 +110,7 @@ async def test_time_bounds(settings: Settings, decoder: Decoder) -> None:
 async def test_what_transactions_left_behind(settings: Settings, decoder: Decoder) -> None:
     """Aborted events never count, and a range may end in the markers of a transaction."""
     producer = Producer(librdkafka_options(settings.kafka) | {"transactional.id": f"t{uuid4().hex}"})
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     for aborted in (False, True, False):
         producer.begin_transaction()
         for i in range(20):
@@ -117,13 +119,13 @@ async def test_what_transactions_left_behind(settings: Settings, decoder: Decode
             producer.produce(
                 physical(settings, "interactions"), decoder.codec.encode(event), key="k", headers=list(meta.headers())
             )
-        producer.flush(10)
-        producer.abort_transaction(10) if aborted else producer.commit_transaction(10)
-    ranges = [part for part in await ranges_now(settings, ["interactions"]) if part.end]
-    async with asyncio.timeout(20):
-        while ranges[0].end < 63:  # what a commit makes visible may take a moment
-            await asyncio.sleep(0.05)
-            ranges = [part for part in await ranges_now(settings, ["interactions"]) if part.end]
+        producer.flush(60)
+        producer.abort_transaction(60) if aborted else producer.commit_transaction(60)
+
+    async def whole() -> list[OffsetRange]:  # what a commit makes visible may take a moment
+        return [part for part in await ranges_now(settings, ["interactions"]) if part.end >= 63]
+
+    ranges = await eventually(whole)
     table = await pieces(replay(settings, decoder, ranges))
     assert len(table) == 40
     assert "i100" not in set(table["item_id"])

@@ -1,10 +1,10 @@
 """The folder of keys: made once, destroyed for good, whoever else works in it."""
 
-import asyncio
 import contextlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -194,14 +194,18 @@ def test_a_master_key_of_another_size_is_refused(text: str) -> None:
         master_of(SecretStr(text))
 
 
-async def test_keys_stay_in_memory_for_a_moment_and_no_more_than_so_many(tmp_path: Path) -> None:
+async def test_keys_stay_in_memory_for_a_moment_and_no_more_than_so_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A request reads no file; a key that was destroyed elsewhere is gone from memory soon after."""
     (tmp_path / "personal").mkdir()
+    clock = SimpleNamespace(monotonic=lambda: 100.0)
+    monkeypatch.setattr("infra.personal.keys.time", clock)
     keys = Keys(settings_of(tmp_path, master_key=SecretStr(new_master()), cache_s=0.2, cache_size=2))
     made = await keys.made(ANA)
     keys.files.destroy(ANA)
     assert await keys.of(ANA) == made, "from memory"
-    await asyncio.sleep(0.25)
+    clock.monotonic = lambda: 100.25
     assert await keys.of(ANA) is None
     for number in range(5):
         await keys.made(Person("default", str(number)))

@@ -37,7 +37,7 @@ def memory_log() -> MemoryLog:
     return MemoryLog()
 
 
-async def until(ready: Callable[[], bool], timeout_s: float = 30) -> None:
+async def until(ready: Callable[[], bool], timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         while not ready():
             await asyncio.sleep(0.02)

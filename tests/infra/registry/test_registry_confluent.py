@@ -48,7 +48,7 @@ def produced(url: str, settings: Settings, value: dict[str, Any]) -> bytes:
         payload = AvroSerializer(client, RATED, conf=conf)(value, SerializationContext(topic, MessageField.VALUE))
     producer = Producer(librdkafka_options(settings.kafka))
     producer.produce(topic, payload)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
     return bytes(payload)
 
 
@@ -58,7 +58,7 @@ def consumed(url: str, settings: Settings, reader: str) -> Any:
     consumer = Consumer({**librdkafka_options(settings.kafka), "group.id": topic, "auto.offset.reset": "earliest"})
     consumer.subscribe([topic])
     try:
-        message = consumer.poll(30)
+        message = consumer.poll(60)
     finally:
         consumer.close()
     assert message is not None

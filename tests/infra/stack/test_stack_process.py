@@ -26,7 +26,7 @@ def python(code: str) -> Command:
     return Command([sys.executable, "-c", code], dict(os.environ))
 
 
-def until(holds: Callable[[], object], seconds: float = 20.0) -> None:
+def until(holds: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it never came true"

@@ -50,7 +50,7 @@ class Needy(Scripted):
     modules: ClassVar[Sequence[str]] = ("no_such_package",)
 
 
-def started(kind: type[Scripted], folder: Path, timeout_s: float = 20) -> None:
+def started(kind: type[Scripted], folder: Path, timeout_s: float = 60) -> None:
     server = kind(Settings(data_dir=folder, stack=StackSettings(start_timeout_s=timeout_s)))
     server.claim()
     try:
