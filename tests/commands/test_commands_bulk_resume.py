@@ -104,6 +104,26 @@ async def test_an_interrupted_upload_goes_on_where_it_was_durable(write_side: An
     assert (len(ids), len(set(ids))) == (4_000, 4_000)
 
 
+async def test_what_is_durable_is_on_record_while_a_client_pauses(write_side: Any) -> None:
+    """A kill in the pause would else lose all that came before it, and a client that asks would see too little."""
+    item_id, upload_id = await write_side.known_item(), f"u-{uuid.uuid4().hex}"
+    body, seen = lines(item_id, upload_id, 40), asyncio.Event()
+
+    async def pausing() -> AsyncIterator[bytes]:
+        yield body
+        await seen.wait()
+
+    async def all_of_it() -> bool:
+        known = await write_side.call("GET", f"/interactions/bulk/{upload_id}")
+        return known.status == 200 and (known.body["state"], known.body["confirmed_bytes"]) == ("running", len(body))
+
+    headers = NDJSON | {"upload-id": upload_id}
+    sending = asyncio.create_task(write_side.call("POST", "/interactions/bulk", data=pausing(), headers=headers))
+    await eventually(all_of_it, every_s=0.1)
+    seen.set()
+    assert (await sending).body["accepted"] == 40
+
+
 async def test_a_part_at_a_time_and_then_the_whole_file(write_side: Any) -> None:
     """The whole file again is the simplest way to resume: what is confirmed is compared and skipped."""
     item_id, upload_id = await write_side.known_item(), f"u-{uuid.uuid4().hex}"

@@ -68,6 +68,7 @@ class Track:
             Rejected: another attempt at the same upload has begun elsewhere.
             Unavailable: Kafka did not confirm in time.
         """
+        await self._upload.room()  # where it is told what has become durable
         durable: list[UploadConfirmed] = []
         while self._waiting and not self._waiting[0][0].waiting:
             durable.append(self._waiting.popleft()[1])

@@ -4,6 +4,7 @@ A bad line is reported and does not hold up the others. A line with an `id` coun
 upload that the client names can be resumed: what is confirmed is on record in the log, and every line has an id.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any, Protocol
@@ -22,11 +23,12 @@ from commands.api.bulk.ledger import Ledger
 from commands.api.bulk.naming import Named, line_ids, named
 from commands.api.bulk.progress import Progress
 from commands.api.bulk.report import Report
-from commands.api.bulk.track import Track, taken_over
+from commands.api.bulk.track import EVERY_S, Track, taken_over
 from commands.api.personal import People
 from commands.api.repeats import REPLAYED
 from commands.api.request import Intent
 from commands.api.tail import Tail
+from infra.ending import ended
 from infra.kafka.bulk import BulkWriter, Upload
 from infra.settings import Settings
 from schemas.codec import Codec
@@ -209,13 +211,25 @@ async def _read(
     pieces: AsyncGenerator[bytes, None], lines: Cutter, intake: Intake, track: Tracked, *, ends: bool
 ) -> None:
     async with aclosing(pieces):
-        async for piece in pieces:
+        while (piece := await _next(pieces, lines, track)) is not None:
             await intake.take(lines.feed(piece))
             track.passed(piece, lines)
             await track.settle()
     if ends:
         await intake.take(lines.end())
         track.passed(b"", lines)
+
+
+async def _next(pieces: AsyncGenerator[bytes, None], lines: Cutter, track: Tracked) -> bytes | None:
+    """The next piece, None at the end; while a client pauses, what becomes durable is put on record."""
+    coming = asyncio.ensure_future(anext(pieces, None))
+    try:
+        while not (await asyncio.wait((coming,), timeout=EVERY_S))[0]:
+            track.passed(b"", lines)
+            await track.settle()
+        return coming.result()
+    finally:
+        await ended(coming)
 
 
 async def _interrupted(upload: Upload, track: Tracked) -> None:
