@@ -4,6 +4,9 @@ from elasticsearch import AsyncElasticsearch
 
 from infra.settings import Settings
 
+WRITTEN = ["items.*._id", "items.*.status", "items.*.result", "items.*.error.reason"]
+"""What we want to know of a bulk; all there is to say would cost as much as writing it."""
+
 
 def make_elastic(settings: Settings, *, timeout_s: float = 30) -> AsyncElasticsearch:
     """A client, to be used with `async with`.

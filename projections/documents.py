@@ -7,13 +7,15 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch, BadRequestError, NotFoundError
 
-from infra.elastic import index_name
+from infra.elastic import WRITTEN, index_name
 from infra.settings import Settings
+from infra.together import together
 from projections import graves
 from projections.batch import Batch
 from projections.faults import Broken, Unfit
 from projections.graves import Graves
 from projections.merging import Merging, Refresh
+from projections.shares import shares
 from projections.view import Drop, Index, Put, topics_of
 from schemas.envelope import Recorded
 from schemas.errors import Unavailable
@@ -27,7 +29,8 @@ REFRESH_INTERVAL = "200ms"
 
 SETTINGS = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": REFRESH_INTERVAL}
 
-IN_ONE_BULK = 2_000
+AT_A_TIME = 4_000
+"""Events whose documents are in memory at a time."""
 
 
 @dataclass
@@ -133,9 +136,9 @@ class Documents:
         if self._graves is not None:
             await self._graves.dig(erased)
         wanted = batch.recorded(self._reads)
-        for start in range(0, len(wanted), IN_ONE_BULK):
-            is_last = start + IN_ONE_BULK >= len(wanted)  # what makes it visible, makes visible what came before it
-            await self._fold_unless_erased(wanted[start : start + IN_ONE_BULK], self._refresh if is_last else "false")
+        for start in range(0, len(wanted), AT_A_TIME):
+            is_last = start + AT_A_TIME >= len(wanted)  # what makes it visible, makes visible what came before it
+            await self._fold_unless_erased(wanted[start : start + AT_A_TIME], self._refresh if is_last else "false")
         if self._graves is not None:
             await self._graves.clear(erased)
 
@@ -173,12 +176,14 @@ class Documents:
         return {d["_id"]: Pending(d["_version"], d["_source"]) for d in answer["docs"] if d.get("found")}
 
     async def _write(self, pending: Mapping[str, Pending], refresh: Refresh) -> None:
-        if not pending:
-            return
+        await together(*(self._write_share(share, refresh) for share in shares(pending) if share))
+
+    async def _write_share(self, pending: Mapping[str, Pending], refresh: Refresh) -> None:
         answer = await self._client.bulk(
             index=self.name,
             operations=_operations(pending),
             refresh=refresh,
+            filter_path=WRITTEN,
             require_alias=self.name == self.alias,  # never make an index by writing to a name that is not there
         )
         for item in answer["items"]:

@@ -14,6 +14,9 @@ from urllib.parse import quote
 
 from elasticsearch import AsyncElasticsearch
 
+from infra.elastic import WRITTEN
+from infra.together import together
+from projections.shares import shares
 from projections.view import Change, Drop
 from schemas.errors import Unavailable
 from schemas.position import Position
@@ -85,6 +88,9 @@ class Merging:
         left: dict[str, list[tuple[Change, Position]]] = defaultdict(list)
         for change, position in changes:
             left[change.id].append((change, position))
+        await together(*(self._fold_share(share) for share in shares(left)))
+
+    async def _fold_share(self, left: Mapping[str, Changes]) -> None:
         for _ in range(ATTEMPTS):
             overtaken = await self._attempt(left)
             if not overtaken:
@@ -102,7 +108,11 @@ class Merging:
         if not operations:
             return []
         answer = await self._client.bulk(
-            index=self._name, operations=operations, refresh=self._refresh, require_alias=self._is_alias
+            index=self._name,
+            operations=operations,
+            refresh=self._refresh,
+            require_alias=self._is_alias,
+            filter_path=WRITTEN,
         )
         return [result["_id"] for item in answer["items"] for result in item.values() if self._is_overtaken(result)]
 

@@ -26,6 +26,7 @@ from infra.kafka.membership import Share, join
 from infra.kafka.records import Decoder
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
+from infra.together import together
 from projections.batch import Batch
 from projections.checkpoint import Overtaken
 from projections.desk import Desk
@@ -261,8 +262,4 @@ class Follower:
     async def _hand_out(self, batch: Batch | None) -> None:
         """Let every lane finish with a batch before the first fault is raised."""
         work = [lane.rest() if batch is None else lane.take(batch) for lane in self._lanes if not lane.stopped]
-        for outcome in await asyncio.gather(*work, return_exceptions=True):
-            if isinstance(outcome, Problem):
-                raise outcome
-            if isinstance(outcome, BaseException):
-                raise outcome
+        await together(*work)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from infra.elastic import index_name, make_elastic
 from infra.settings import Settings
 from projections.merging import SEEN, Merging, merged
+from projections.shares import shares
 from projections.view import Drop, Put
 from schemas.position import Position
 
@@ -60,9 +61,22 @@ def test_a_removed_document_remembers_what_it_has_seen() -> None:
     assert merged(gone, [CATALOG[0]]) is None
 
 
-async def test_two_lanes_write_one_document_and_lose_nothing(elastic: AsyncElasticsearch, index: str) -> None:
+@given(st.dictionaries(st.text(max_size=3), st.integers(), max_size=40), st.integers(1, 9))
+def test_every_document_is_in_one_part(documents: dict[str, int], worth_it: int) -> None:
+    """Parts are written at once: a document in two of them would meet itself, one in none would be missing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("projections.shares.WORTH_IT", worth_it)
+        parts = shares(documents)
+    assert len(parts) == (2 if len(documents) >= 2 * worth_it else 1)
+    assert sorted(one for part in parts for one in part.items()) == sorted(documents.items())
+
+
+@pytest.mark.parametrize("count", [20, 1_100])
+async def test_two_lanes_write_one_document_and_lose_nothing(
+    elastic: AsyncElasticsearch, index: str, count: int
+) -> None:
     """The catalogue's lane and the vectors' run side by side; so may an old projector that was thought dead."""
-    names = [f"i{n}" for n in range(20)]
+    names = [f"i{n}" for n in range(count)]
 
     async def lane(changes: Sequence[tuple[Put, Position]]) -> None:
         merging = Merging(elastic, index, is_alias=False, check=nothing_wrong)
