@@ -6,7 +6,7 @@ notaries that follow the same checkpoint; the second one to land is void for eve
 however many notaries there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,20 +77,18 @@ class Chains:
     Args:
         keys: whose signatures count.
         keep: whether the checkpoints are kept; whoever only goes on with a chain needs its head alone.
+        again: looks keys up again, where a key may be made while the topic is followed; a verdict is for good.
     """
 
-    def __init__(self, keys: PublicKeys, *, keep: bool = True) -> None:
+    def __init__(self, keys: PublicKeys, *, keep: bool = True, again: Callable[[], PublicKeys] | None = None) -> None:
         self._keys = keys
+        self._again = again
         self._keep = keep
         self.by_log: dict[str, Chain] = {}
 
     def of(self, log: str) -> Chain:
         """The chain of `topic/partition`."""
         return self.by_log.setdefault(log, Chain())
-
-    def trust(self, keys: PublicKeys) -> None:
-        """Take keys that were made since."""
-        self._keys = keys
 
     def fold(self, checkpoint: LogCheckpointed, position: Position) -> Verdict:
         """Take the next one of the topic; what became of it."""
@@ -103,6 +101,8 @@ class Chains:
         return verdict
 
     def _verdict(self, head: Head, checkpoint: LogCheckpointed) -> Verdict:
+        if checkpoint.key_id not in self._keys and self._again is not None:
+            self._keys = self._again()
         key = self._keys.get(checkpoint.key_id)
         if key is None:
             return "unknown_key"

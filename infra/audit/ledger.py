@@ -1,7 +1,7 @@
 """The topic `audit`, folded into chains as it grows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from infra.audit.chain import Chains
@@ -90,12 +90,18 @@ class Ledger:
 
 @asynccontextmanager
 async def open_ledger(
-    settings: Settings, decoder: Decoder, keys: PublicKeys, *, keep: bool = True
+    settings: Settings,
+    decoder: Decoder,
+    keys: PublicKeys,
+    *,
+    keep: bool = True,
+    again: Callable[[], PublicKeys] | None = None,
 ) -> AsyncIterator[Ledger]:
     """The topic, read up to where it ends now.
 
     Args:
         keep: whether checkpoints are kept, see `Chains`.
+        again: see `Chains`.
 
     Raises:
         Unavailable: the brokers do not answer.
@@ -105,7 +111,7 @@ async def open_ledger(
     starts = {part.partition: part.first for part in ranges}
     async with open_client(settings, [AUDIT]) as client:
         follower = Follower(client, settings, {Partition(AUDIT, n): first for n, first in starts.items()})
-        ledger = Ledger(follower, decoder, Chains(keys, keep=keep), starts)
+        ledger = Ledger(follower, decoder, Chains(keys, keep=keep, again=again), starts)
         try:
             await ledger.until((part.partition, part.end) for part in ranges)
             yield ledger

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -60,10 +61,10 @@ async def work(settings: Settings, health: Health) -> None:
     prepare(settings)
     keep_public(settings, open_signer(settings))
     health.failed("log", "not read yet")
-    decoder = await open_decoder(settings)
+    decoder, keys = await open_decoder(settings), partial(public_keys, settings)
     async with (
         FactWriter(settings, decoder.codec) as writer,
-        open_ledger(settings, decoder, public_keys(settings), keep=False) as ledger,
+        open_ledger(settings, decoder, keys(), keep=False, again=keys) as ledger,
         _log(settings, ledger) as (follower, drafts),
         asyncio.TaskGroup() as beside,
     ):
@@ -172,7 +173,6 @@ class Notary:
             return
         signer = open_signer(self._settings)
         keep_public(self._settings, signer)
-        self._ledger.chains.trust(public_keys(self._settings))
         signing = [await asyncio.to_thread(self._draw_up, place, signer) for place in places]
         positions = await self._writer.append_all([(one.checkpoint, _meta(one.checkpoint)) for one in signing])
         await self._ledger.until((position.partition, position.offset + 1) for position in positions)

@@ -1,6 +1,7 @@
 """The notary's own verification of the log, now and then, with the result on record."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -35,9 +36,13 @@ async def verify_now_and_then(
 ) -> None:
     """Verify the whole log as often as the settings say, counted over all notaries and their restarts.
 
-    What cannot be read now is tried again later; only findings turn health red, and they do not keep the notary from
-    signing what comes.
+    What was found before a restart is told until another verification finds nothing. What cannot be read now is tried
+    again later; only findings turn health red, and they do not keep the notary from signing what comes.
     """
+    found = [finding for one in ledger.verified.values() for finding in one.findings]
+    FINDINGS.set(len(found))
+    if found:
+        _tell_findings(found, health)
     every = timedelta(seconds=settings.notary.verify_s)
     last = NEVER
     while every:
@@ -85,5 +90,9 @@ def _tell(report: Report, now: datetime, health: Health) -> None:
         return
     for finding in report.faults[:MOST]:
         log.error("the log is not as it was signed", finding=str(finding))
-    cause = f"{len(report.faults)} findings, the first: {report.faults[0]}; `retrace audit verify` tells all"
+    _tell_findings(report.faults, health)
+
+
+def _tell_findings(findings: Sequence[object], health: Health) -> None:
+    cause = f"{len(findings)} findings, the first: {findings[0]}; `retrace audit verify` tells all"
     health.failed("verification", cause, vital=False)

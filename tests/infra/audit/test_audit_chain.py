@@ -147,3 +147,13 @@ def test_a_second_record_at_an_offset_is_one_too_many() -> None:
 
 def _leaves(held: dict[int, bytes]) -> Leaves:
     return Leaves(sorted(held), [held[offset] for offset in sorted(held)])
+
+
+def test_a_key_that_was_made_meanwhile_is_looked_up_again() -> None:
+    """A second notary that refused what the first one signed with its new key would break the chain for good."""
+    first = after(Head(), 10)
+    second = after(Head.of(first), 20, OTHER)
+    chains = Chains(KEYS, again=lambda: {**KEYS, OTHER.key_id: OTHER.public})
+    verdicts = [chains.fold(c, Position("audit", 0, place)) for place, c in enumerate((first, second))]
+    assert verdicts == ["counts", "counts"]
+    assert folded(first, second)[1] == ["counts", "unknown_key"]
