@@ -26,6 +26,7 @@ from infra.kafka.deadletters import DeadLetters
 from infra.kafka.facts import FactWriter
 from infra.kafka.records import Decoder, Raw
 from infra.kafka.topics import logical, physical
+from infra.kafka.watch import watched
 from infra.registry.enlist import open_decoder
 from infra.settings import KafkaSettings, Settings
 from infra.telemetry import LAG
@@ -56,11 +57,14 @@ async def work(settings: Settings, health: Health) -> None:
     """
     health.failed("assignment", "starting")
     stages = discover(streams.stages, Stage)
-    keeper = Keeper(settings.data_dir / "streams" / (settings.topic_prefix or "default"), stages)
+    keeper = Keeper(settings.data_dir / "streams" / (settings.topic_prefix or "default"), stages, settings.tenant)
     decoder = await open_decoder(settings)
     with keeper.owned():
         fold = keeper.open()
-        async with FactWriter(settings, decoder.codec, linger_ms=5) as writer:
+        async with (
+            FactWriter(settings, decoder.codec, linger_ms=5) as writer,
+            watched(settings, health, _topics(stages)[0]),
+        ):
             await Worker(settings, health, decoder, writer, keeper, fold).run()
 
 

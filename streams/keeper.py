@@ -1,7 +1,8 @@
 """Where a worker keeps its fold: one file, written whole or not at all.
 
-The file is a cache of the log. When it is lost, or a stage has changed, the worker takes a new name on the brokers and
-folds from the beginning: the name in the file and the offsets that the brokers hold for that name belong together.
+The file is a cache of the log. When it is lost or another tenant's, or a stage has changed, the worker takes a new name
+on the brokers and folds from the beginning: the name in the file and the offsets that the brokers hold for that name
+belong together.
 """
 
 import fcntl
@@ -34,11 +35,13 @@ class Keeper:
     Attributes:
         folder: of this worker alone.
         stages: by name.
+        tenant: whose data is folded.
         name: what the worker is called on the brokers; lives as long as the file.
     """
 
     folder: Path
     stages: Mapping[str, Stage[Any]]
+    tenant: str
     name: str = ""
 
     @contextmanager
@@ -66,7 +69,7 @@ class Keeper:
             if kept["fingerprint"] == self._fingerprint:
                 self.name = kept["name"]
                 return Fold.load(self.stages, kept)
-            log.warning("stages have changed; folding the log anew")
+            log.warning("stages or tenant have changed; folding the log anew")
         except FileNotFoundError:
             pass
         except (ValueError, KeyError, TypeError) as fault:
@@ -91,5 +94,5 @@ class Keeper:
 
     @property
     def _fingerprint(self) -> str:
-        prints = "|".join(sorted(stage.fingerprint for stage in self.stages.values()))
+        prints = "|".join([self.tenant, *sorted(stage.fingerprint for stage in self.stages.values())])
         return hashlib.sha256(prints.encode()).hexdigest()[:16]

@@ -79,8 +79,8 @@ def test_what_was_drained_is_not_drained_again() -> None:
     assert fold.drain() == []
 
 
-def keeper(folder: Path, stages: dict[str, Stage[trending.Trend]] = STAGES) -> Keeper:
-    return Keeper(folder, stages)
+def keeper(folder: Path, stages: dict[str, Stage[trending.Trend]] = STAGES, tenant: str = "default") -> Keeper:
+    return Keeper(folder, stages, tenant)
 
 
 def test_a_kept_fold_continues_where_it_was(tmp_path: Path) -> None:
@@ -110,6 +110,13 @@ def test_a_changed_stage_is_folded_anew(tmp_path: Path) -> None:
     before.write(before.encode(feed(before.open(), record(0))))
     changed = {"trending": trending.stage(trending.Params(window_s=7200))}
     assert keeper(tmp_path, changed).open().next == {}
+
+
+def test_what_another_tenants_worker_kept_is_folded_anew(tmp_path: Path) -> None:
+    """Its counts would be published as this one's, and what this one's log holds before them would be left out."""
+    before = keeper(tmp_path, tenant="acme")
+    before.write(before.encode(feed(before.open(), record(0))))
+    assert keeper(tmp_path, tenant="globex").open().next == {}
 
 
 def test_two_workers_never_share_a_folder(tmp_path: Path) -> None:
