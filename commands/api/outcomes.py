@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from schemas.errors import Problem
 from schemas.outcomes import CommandRejected, CommandRepeated
 
 REMEMBERED = 100_000
+AWAITED_S = 60.0
+"""How long an answer is expected to come by itself; what never got on the log, or was answered unseen, has none."""
 OUTCOME_TYPES = frozenset(contract.full_name for contract in contracts().values() if contract.is_outcome)
 
 
@@ -77,7 +80,7 @@ class Outcomes:
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self._limit = remembered
         self._known: OrderedDict[UUID, Outcome] = OrderedDict()
-        self._sent: OrderedDict[UUID, None] = OrderedDict()
+        self._sent: OrderedDict[UUID, float] = OrderedDict()
         self._waiting: dict[UUID, list[tuple[str | None, asyncio.Future[Outcome]]]] = {}
 
     def known(self, command_id: UUID) -> Outcome | None:
@@ -86,11 +89,12 @@ class Outcomes:
 
     def is_awaited(self, command_id: UUID) -> bool:
         """Whether a command was sent from here not long ago and has not been answered."""
-        return command_id in self._sent
+        sent_at = self._sent.get(command_id)
+        return sent_at is not None and time.monotonic() - sent_at < AWAITED_S
 
     def wait_for(self, command_id: UUID, fingerprint: str) -> "asyncio.Future[Outcome]":
         """The answer to come; has to be asked for before the command is sent."""
-        self._sent[command_id] = None
+        self._sent[command_id] = time.monotonic()
         if len(self._sent) > self._limit:
             self._sent.popitem(last=False)
         return self._wait(command_id, fingerprint)

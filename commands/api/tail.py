@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from commands.api.outcomes import OUTCOME_TYPES, Outcomes
 from commands.api.personal import People
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.partitioner import partition_of
 from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
@@ -85,8 +85,8 @@ class Tail:
 
     async def stop(self) -> None:
         """Let go of the connection."""
-        await self._consumer.stop()
-        await self._asker.stop()
+        await stopped(self._consumer)
+        await stopped(self._asker)
 
     async def run(self) -> NoReturn:
         """Follow, for ever.

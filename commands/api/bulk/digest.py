@@ -27,7 +27,9 @@ class Digest:
         self._ahead = b""
 
     def feed(self, chunk: bytes, place: int) -> None:
-        """Take content, and move on to a place."""
+        """Take content, and move on to a place; neither in a pause."""
+        if not chunk and place <= self._place:
+            return
         self._take(self._ahead)
         step = max(0, place - self._hashed)
         self._take(chunk[:step])

@@ -3,7 +3,6 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, NoReturn, Self
 from uuid import UUID
@@ -15,7 +14,7 @@ from uuid6 import uuid7
 from commands.api.bulk.progress import Progress, evolve
 from commands.api.request import Intent
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.facts import FactWriter
 from infra.kafka.partitioner import partition_of
 from infra.kafka.past import recall
@@ -59,21 +58,26 @@ class Ledger:
         self._next: dict[TopicPartition, int] = {}
         self._moved = asyncio.Event()
         self._consumer: AIOKafkaConsumer = make_consumer(settings, fetch_max_wait_ms=250)
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await stopped(self._consumer)
+            raise
+        return self
+
+    async def _start(self) -> None:
         name = physical(self._settings, TOPIC)
-        self._stack.push_async_callback(self._consumer.stop)
         await self._consumer.start()
         self._next = {TopicPartition(name, number): 0 for number in range(self._partitions)}
         await recall(self._settings, self._consumer, self._next, self._take)
         self._consumer.assign(list(self._next))
         for at, start in self._next.items():
             self._consumer.seek(at, start)
-        return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._stack.aclose()
+        await stopped(self._consumer)
 
     async def run(self) -> NoReturn:
         """Follow, for ever.

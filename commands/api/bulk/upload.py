@@ -149,16 +149,24 @@ class Bulk:
         _check(progress, kind, name)
         if progress.complete:
             return await self._replayed(request, name, progress)
-        attempt = uuid7().hex
-        began = UploadBegan(upload_id=name.upload_id, attempt=attempt, media_type=kind)
-        await self._ledger.append(intent, [began])
-        progress = await self._ledger.of(intent.tenant, name.upload_id) or progress
-        if progress.attempt != attempt:
-            raise taken_over(name.upload_id)
+        progress = await self._begun(intent, kind, name)
+        if progress.complete:
+            return await self._replayed(request, name, progress)
         upload = self._writer.upload(self._contract.topic or "")
         report = Report(progress.refused, progress.problems)
         track = Track(self._ledger, intent, name.upload_id, progress, upload, report)
         return await self._received(request, intent, upload, track, report, kind, name, progress)
+
+    async def _begun(self, intent: Intent, kind: str, name: Named) -> Progress:
+        """Begin an attempt; what the one before has confirmed by then counts, which may be more than a moment ago."""
+        attempt = uuid7().hex
+        began = UploadBegan(upload_id=name.upload_id, attempt=attempt, media_type=kind)
+        await self._ledger.append(intent, [began])
+        progress = await self._ledger.of(intent.tenant, name.upload_id) or Progress()
+        if not progress.complete and progress.attempt != attempt:
+            raise taken_over(name.upload_id)
+        _check(progress, kind, name)
+        return progress
 
     async def _replayed(self, request: Request, name: Named, progress: Progress) -> Response:
         pieces = _beyond(content(request, self._settings.max_bulk_bytes), name, progress)
