@@ -41,7 +41,8 @@ class Behind:
     async def problem(self, views: str, positions: Sequence[Position], reached: Reached, wait_s: float) -> Problem:
         """What to tell: it takes longer, or will never come since the log ends before."""
         places = {(one.topic, one.partition) for one in missing_in(positions, reached)}
-        lags = await self._lags({at: offset for at, offset in reached.items() if at in places})
+        asked_at = time.monotonic() - wait_s
+        lags = await self._lags({at: offset for at, offset in reached.items() if at in places}, asked_at)
         for one in missing_in(positions, reached):
             lag = lags.get((one.topic, one.partition))
             if lag is not None and one.offset >= lag.next_offset + lag.events:
@@ -56,10 +57,11 @@ class Behind:
             },
         )
 
-    async def _lags(self, reached: Reached) -> Lags:
+    async def _lags(self, reached: Reached, asked_at: float) -> Lags:
+        """A look from before the question would not know what had just been written then."""
         async with self._lock:
             look = self._look
-            if time.monotonic() - look.at > LOOK_S or not reached.keys() <= look.reached.keys():
+            if look.at < max(asked_at, time.monotonic() - LOOK_S) or not reached.keys() <= look.reached.keys():
                 look = self._look = Look(time.monotonic(), reached, await self._measured(reached))
         return look.lags
 

@@ -166,6 +166,7 @@ class Desk:
         try:
             await mender.do(request)
         except Unavailable:
+            self.ready.set()  # what was left out before is known: read models in the other store need not wait for this
             raise
         except Exception as fault:
             log.exception("request about dead letters failed", request=request.id)

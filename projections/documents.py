@@ -70,7 +70,9 @@ class Documents:
         self._client = client
         self._reads = frozenset(index.reads)
         personal = index.personal
-        self._graves = None if personal is None else Graves(settings, client, f"{self.alias}_*", personal)
+        self._graves = (
+            None if personal is None else Graves(settings, client, index_name(settings, f"{index.name}_v*"), personal)
+        )
         self._refresh: Refresh = "wait_for" if refresh else "false"
 
     async def exists(self) -> bool:

@@ -34,6 +34,16 @@ TABLES = """
     )
 """
 
+DELETE = "DELETE FROM {one} WHERE {person} = ANY(%s) RETURNING {person} AS person"
+
+OTHERS = """
+    SELECT t.tablename, array_agg(c.column_name::text) AS columns
+    FROM pg_tables t
+    JOIN information_schema.columns c ON c.table_schema = t.schemaname AND c.table_name = t.tablename
+    WHERE t.schemaname = %s AND t.tablename ~ %s AND t.tablename <> %s
+    GROUP BY t.tablename
+"""
+
 
 class Erasing:
     """What a table of a personal view does about erasures.
@@ -57,7 +67,10 @@ class Erasing:
         self._keeps_rows = bool(view.anonymous)
         self._schema = schema
         self._store = store
-        self._tells_repeats = view.deduplicate
+        self._person = view.personal
+        self._said = {column for column, _ in view.anonymous}
+        is_live = store == view.physical
+        self._others_are = f"^{view.name}_v[0-9]+(_[0-9a-f]{{8}})?$" if is_live else f"^{store}_[0-9a-f]{{8}}$"
 
     async def prepare(self, connection: AsyncConnection[Any]) -> None:
         """Make the tables where they are missing."""
@@ -85,7 +98,8 @@ class Erasing:
     async def forget(self, connection: AsyncConnection[Any], people: Sequence[str]) -> None:
         """Take people out of the table, and say how many rows that were; out of those beside it, too.
 
-        A rebuild that rests, and what is kept for going back, would come to the erasure much later, or never.
+        A rebuild that rests, and what is kept for going back, would come to the erasure much later, or never; so would
+        an earlier version, which nobody folds any more.
         """
         counted = self._sql(
             "WITH gone AS ({change}) INSERT INTO {removed} AS r SELECT %s, person, count(*) FROM gone GROUP BY person "
@@ -93,11 +107,13 @@ class Erasing:
             change=self._change(self._names["table"]),
         )
         await connection.execute(counted, (list(people), self._store))
-        beside = await self._beside(connection)
-        for name in beside:
-            await connection.execute(self._change(sql.Identifier(self._schema, name)), (list(people),))
-        for name in [self._store, *beside] if self._tells_repeats else ():
-            seen = sql.Identifier(self._schema, name + SEEN)
+        others = await self._others(connection)
+        for name, columns in others.items():
+            table = sql.Identifier(self._schema, name)
+            change = self._change(table) if self._said <= columns else self._sql(DELETE, one=table)
+            await connection.execute(change, (list(people),))
+        for name in await self._existing(connection, [store + SEEN for store in (self._store, *others)]):
+            seen = sql.Identifier(self._schema, name)
             await connection.execute(self._sql("DELETE FROM {seen} WHERE key = ANY(%s)", seen=seen), (list(people),))
 
     def _change(self, table: sql.Composable) -> sql.Composed:
@@ -105,15 +121,19 @@ class Erasing:
         text = (
             "UPDATE {one} SET {changes} WHERE {person} = ANY(%s) RETURNING old.{person} AS person"
             if self._keeps_rows
-            else "DELETE FROM {one} WHERE {person} = ANY(%s) RETURNING {person} AS person"
+            else DELETE
         )
         return self._sql(text, one=table, changes=self._anonymous)
 
-    async def _beside(self, connection: AsyncConnection[Any]) -> list[str]:
-        """Tables that are filled beside this one, or kept."""
+    async def _others(self, connection: AsyncConnection[Any]) -> dict[str, set[str]]:
+        """Tables of this view that are filled beside this one or kept, of other versions too, with their columns."""
+        rows = await connection.execute(OTHERS, (self._schema, self._others_are, self._store))
+        found = {row["tablename"]: set(row["columns"]) async for row in rows}
+        return {name: columns for name, columns in found.items() if self._person in columns}
+
+    async def _existing(self, connection: AsyncConnection[Any], names: Sequence[str]) -> list[str]:
         rows = await connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename ~ %s",
-            (self._schema, f"^{self._store}_[0-9a-f]{{8}}$"),
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s AND tablename = ANY(%s)", (self._schema, list(names))
         )
         return [row["tablename"] async for row in rows]
 

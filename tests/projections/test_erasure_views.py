@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -160,13 +161,14 @@ async def test_how_much_was_removed_is_on_record(database: AsyncConnection[Any],
     assert rows == [{"store": "user_history_v1", "user_id": user_id, "removed": 2} for user_id in sorted(GONE)]
 
 
+@pytest.mark.parametrize("name", ["user_history_v1_0123abcd", "user_history_v0", "user_history_v0_89abcdef"])
 async def test_a_table_that_is_kept_to_go_back_to_forgets_as_well(
-    database: AsyncConnection[Any], settings: Settings
+    name: str, database: AsyncConnection[Any], settings: Settings
 ) -> None:
-    """Nothing is folded into it, so the live one's erasures reach over to it."""
+    """Nothing is folded into it, be it of an earlier version, so the live one's erasures reach over to it."""
     topics, schema = wanted(user_history.VIEW), settings.postgres.db_schema
     await folded(database, settings, user_history.VIEW, [topics["interactions"]])
-    kept = Table(user_history.VIEW, schema, f"{user_history.VIEW.physical}_0123abcd")
+    kept = Table(user_history.VIEW, schema, name)
     await kept.create(database)
     async with database.transaction():
         await kept.fold(database, batch_of(topics["interactions"]))
@@ -278,3 +280,14 @@ async def test_erased_while_the_documents_are_being_written(
     monkeypatch.setattr(Documents, "_write", late)
     await documents.fold(batch_of(topics["decisions"]))
     assert set(await found(elastic, documents)) == {f"ben-{number}" for number in range(4)}
+
+
+async def test_an_index_of_an_earlier_version_forgets_as_well(elastic: AsyncElasticsearch, settings: Settings) -> None:
+    """Nobody writes to it any more, and it stays until somebody removes it."""
+    live = Documents(replace(decisions_search.INDEX, version=decisions_search.INDEX.version + 1), settings, elastic)
+    earlier, topics = Documents(decisions_search.INDEX, settings, elastic), history()
+    for documents in (live, earlier):
+        await documents.create()
+        await documents.fold(batch_of(topics["decisions"]))
+    await live.fold(batch_of(topics["profiles"]))
+    assert set(await found(elastic, earlier)) == {f"ben-{number}" for number in range(4)}
