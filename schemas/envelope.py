@@ -209,11 +209,11 @@ def counts(topic: Topic, offset: int, headers: Iterable[tuple[str, bytes]]) -> b
 def tenant_of(headers: Iterable[tuple[str, bytes]]) -> str:
     """Whose data a record is, without reading the rest of it: the read side of an installation is one tenant's.
 
-    A name that is no text counts as none, so that somebody finds the record among the dead letters.
+    A name that is no text, or null, counts as none, so that somebody finds the record among the dead letters.
     """
     for name, value in headers:
         if name == "tenant":
-            with suppress(UnicodeDecodeError):
+            with suppress(UnicodeDecodeError, AttributeError):
                 return value.decode()
     return DEFAULT_TENANT
 

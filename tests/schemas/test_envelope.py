@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from uuid import uuid5
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid6 import uuid7
 
-from schemas.envelope import EXPECTED_OFFSET, Meta, counts
+from schemas.envelope import EXPECTED_OFFSET, Meta, counts, tenant_of
 from schemas.errors import Incompatible
 from schemas.topics import TOPICS
 
@@ -162,3 +163,9 @@ def test_what_a_command_caused_tells_all_of_it(meta: Meta, index: int, type: str
 def test_on_behalf_changes_the_actor_alone() -> None:
     """A worker that speaks for somebody else leaves the rest as it is."""
     assert META.on_behalf("ana") == replace(META, actor="ana")
+
+
+@pytest.mark.parametrize(("value", "tenant"), [(b"acme", "acme"), (b"\xff", "default"), (None, "default")])
+def test_a_tenant_that_is_no_text_is_nobody_in_particular(value: Any, tenant: str) -> None:
+    """Kafka allows null in a header; a reader that fails on it stops for good."""
+    assert tenant_of([("ce_id", b"x"), ("tenant", value)]) == tenant
