@@ -60,11 +60,24 @@ async def _begun_again(settings: Settings, health: Health, work: Work) -> None:
             causes = list(_leaves(fault))
             if not all(isinstance(cause, Problem) and cause.retriable for cause in causes):
                 raise
-            health.failed("work", "; ".join(str(cause) for cause in causes))
-            log.warning("begins again", causes=[str(cause) for cause in causes])
+            _say(health, [str(cause) for cause in causes])
+        except asyncio.CancelledError:
+            if _is_told_to_stop():
+                raise
+            _say(health, ["a client library gave up"])  # with a cancellation of its own, as aiokafka's consumer may
         pause_s = FIRST_PAUSE_S if time.monotonic() - started > LONGEST_PAUSE_S else min(2 * pause_s, LONGEST_PAUSE_S)
         await asyncio.sleep(pause_s)
         health.components.clear()
+
+
+def _say(health: Health, causes: list[str]) -> None:
+    health.failed("work", "; ".join(causes))
+    log.warning("begins again", causes=causes)
+
+
+def _is_told_to_stop() -> bool:
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def _leaves(fault: Exception) -> Iterator[BaseException]:

@@ -20,7 +20,7 @@ from prometheus_client import Counter, Gauge
 from commands.api.sender import CommandSender
 from commands.eraser.readmodels import ReadModels
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.past import recall
 from infra.kafka.records import Raw, from_aiokafka
 from infra.kafka.topics import physical
@@ -107,10 +107,10 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
                 while True:
                     await self._step()
         finally:
-            await self._consumer.stop()
+            await stopped(self._consumer)
 
     def _any_partition(self) -> TopicPartition | None:
-        return next(iter(self._read), None)
+        return next(iter(self._consumer.assignment()), None)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Leave them to whoever has them next; what is not reported is not committed either."""
@@ -164,7 +164,7 @@ class Eraser(ConsumerRebalanceListener):  # type: ignore[misc]
         self._read[at] = raws[-1].offset + 1
 
     async def _destroy(self) -> None:
-        for erasure in (one for some in self._open.values() for one in some if one.keys is None):
+        for erasure in (one for some in list(self._open.values()) for one in some if one.keys is None):
             erasure.keys = await self._keys.destroy(erasure.person)
             DESTROYED.inc(erasure.keys)
             log.info("key destroyed", position=str(erasure.raw.position), keys=erasure.keys)

@@ -28,6 +28,10 @@ class Inbox:
         self._waiting.extend(raws)
         self._arrived.set()
 
+    def clear(self) -> None:
+        """Forget what waits: it comes again."""
+        self._waiting.clear()
+
     async def take(self, start: int) -> Sequence[Raw]:
         """Everything that waits from offset `start` on, at least one, at most `GROUP_LIMIT`."""
         while True:

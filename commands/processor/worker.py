@@ -25,7 +25,7 @@ from commands.processor.snapshot import Snapshot, state_decoder
 from commands.processor.stamp import stamp_of, state_type
 from infra.discover import discover
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.deadletters import DeadLetters, Letters
 from infra.kafka.decided import KafkaLog, batch_producer
 from infra.kafka.facts import FactWriter
@@ -105,7 +105,7 @@ class Processor(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._hand_over()
         finally:
             await self._let_go(list(self._owners))
-            await self._consumer.stop()
+            await stopped(self._consumer)
             await self._let_go(list(self._owners))  # assigned in between, as happens after a long pause
 
     def _any_partition(self) -> TopicPartition | None:
@@ -184,6 +184,7 @@ class Flow:
             inbox.put(raws)
 
         try:
+            inbox.clear()  # of an attempt that failed halfway
             reached = {self._at: offset}
             await recall(self._settings, self._consumer, reached, put)
             self._consumer.seek(self._at, reached[self._at])

@@ -24,7 +24,7 @@ from commands.api.personal import People
 from commands.api.sender import CommandSender
 from commands.scheduler.agenda import Agenda, Due, Identity
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
@@ -90,7 +90,7 @@ class Scheduler(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self._read()
                     await self._act()
         finally:
-            await self._consumer.stop()
+            await stopped(self._consumer)
 
     def _any_partition(self) -> TopicPartition | None:
         return next(iter(self._agendas), None)

@@ -1,5 +1,6 @@
 """aiokafka consumers with the options that this project insists on."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,6 +38,20 @@ def make_consumer(settings: Settings, *, group: str | None = None, **options: An
     return AIOKafkaConsumer(**{**aiokafka_options(settings.kafka), **defaults, **options})
 
 
+async def stopped(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer.
+
+    While brokers are away, aiokafka 0.14 may end `stop` with the cancellation of a task of its own, which would end the
+    caller in silence, and leave its connections open.
+    """
+    stopping = asyncio.create_task(consumer.stop())
+    await asyncio.wait({stopping})
+    if stopping.cancelled():
+        await consumer._client.close()
+    else:
+        stopping.result()
+
+
 @asynccontextmanager
 async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that belongs to no group and, unless told otherwise, never jumps to another offset by itself.
@@ -52,4 +67,4 @@ async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIO
     except (KafkaError, OSError) as fault:
         raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
     finally:
-        await consumer.stop()
+        await stopped(consumer)

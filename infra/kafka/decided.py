@@ -16,7 +16,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, OffsetOutOfRan
 
 from infra.kafka.append import Entry, Landed, Page, Unknown
 from infra.kafka.connect import aiokafka_options
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.past import past
 from infra.kafka.records import from_aiokafka
 from infra.kafka.topics import physical
@@ -147,4 +147,4 @@ class KafkaLog:
         """Let go of the connection."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stop()
+            await stopped(consumer)

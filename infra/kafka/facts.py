@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from infra.kafka.connect import aiokafka_options
 from infra.kafka.topics import physical
@@ -13,7 +13,7 @@ from infra.settings import Settings
 from schemas.codec import Codec, Record
 from schemas.contracts import contracts
 from schemas.envelope import Meta
-from schemas.errors import Unavailable
+from schemas.errors import Problem, TooLarge, Unavailable
 from schemas.position import Position
 
 
@@ -59,6 +59,7 @@ class FactWriter:
 
         Raises:
             Incompatible: the record does not fit its schema.
+            TooLarge: the record is larger than the brokers take.
             Unavailable: the brokers did not confirm in time; the record may still be there, once.
         """
         return await (await self.submit(record, meta))
@@ -68,6 +69,7 @@ class FactWriter:
 
         Raises:
             Incompatible: a record does not fit its schema; those before it may have been appended.
+            TooLarge: a record is larger than the brokers take; the others may have been appended.
             Unavailable: the brokers did not confirm in time; some may be there, each at most once.
         """
         submitted = [await self.submit(record, meta) for record, meta in facts]
@@ -84,15 +86,21 @@ class FactWriter:
                 physical(self._settings, topic), value, key=meta.subject.encode(), headers=meta.headers()
             )
         except (KafkaError, OSError) as fault:
-            raise _away(self._settings, fault) from fault
+            raise _problem(self._settings, fault) from fault
         return asyncio.ensure_future(self._placed(topic, sent))
 
     async def _placed(self, topic: str, sent: "asyncio.Future[object]") -> Position:
         try:
             placed: object = await sent
         except (KafkaError, OSError) as fault:
-            raise _away(self._settings, fault) from fault
+            raise _problem(self._settings, fault) from fault
         return Position(topic, placed.partition, placed.offset)  # type: ignore[attr-defined]
+
+
+def _problem(settings: Settings, fault: BaseException) -> Problem:
+    if isinstance(fault, MessageSizeTooLargeError | RecordListTooLargeError):
+        return TooLarge(f"the record is larger than Kafka takes: {fault}")
+    return _away(settings, fault)
 
 
 def _away(settings: Settings, fault: BaseException) -> Unavailable:

@@ -13,7 +13,7 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.topics import logical, physical
 from infra.settings import Settings
 from schemas.errors import Unavailable
@@ -126,4 +126,4 @@ async def join(settings: Settings, group: str, topics: Collection[str]) -> Async
             raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
         yield membership
     finally:
-        await membership.consumer.stop()
+        await stopped(membership.consumer)

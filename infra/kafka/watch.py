@@ -1,17 +1,46 @@
 """Noticing that Kafka is away while nothing happens: the client libraries only go on trying, in silence."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from infra.ending import ended
 from infra.health import Health
+from infra.kafka.consumer import make_consumer, stopped
+from infra.kafka.topics import physical
 from infra.settings import Settings
+from schemas.errors import Unavailable
 
 COMPONENT = "kafka"
 EVERY_S = 3.0
+
+
+@asynccontextmanager
+async def watched(settings: Settings, health: Health, topic: str) -> AsyncIterator[None]:
+    """Watch beside some work, on a connection of its own.
+
+    Args:
+        topic: without prefix.
+
+    Raises:
+        Unavailable: the brokers do not answer now.
+    """
+    consumer, at = make_consumer(settings), TopicPartition(physical(settings, topic), 0)
+    try:
+        await consumer.start()
+    except (KafkaError, OSError) as fault:
+        await stopped(consumer)
+        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
+    watching = asyncio.create_task(watch(settings, health, consumer, lambda: at))
+    try:
+        yield
+    finally:
+        await ended(watching)
+        await stopped(consumer)
 
 
 async def watch(
@@ -21,15 +50,14 @@ async def watch(
 
     Args:
         consumer: started.
-        partition: which one to ask for; None asks for nothing this time.
+        partition: which one to ask for; None when the one before will do, or there is nothing to ask for yet.
     """
+    at: TopicPartition | None = None
     while True:
-        at = partition()
+        at = partition() or at
         if at is not None:
             try:
-                async with asyncio.timeout(
-                    EVERY_S
-                ):  # unlike wait_for before Python 3.12 it never swallows a cancellation
+                async with asyncio.timeout(EVERY_S):  # unlike wait_for before Python 3.12 it swallows no cancellation
                     await consumer.end_offsets([at])
                 health.ok(COMPONENT)
             except (KafkaError, OSError, TimeoutError) as fault:

@@ -23,6 +23,7 @@ from aiokafka.structs import RecordMetadata
 from infra.ending import ended
 from infra.health import Health
 from infra.kafka.connect import aiokafka_options
+from infra.kafka.consumer import stopped
 from infra.settings import Settings
 from schemas.errors import Incompatible, Problem, TooLarge, Unavailable
 from schemas.registry import Record, Registry
@@ -257,7 +258,7 @@ class SchemaLog:
             await self._fold(consumer)
         finally:
             self._consumer = None
-            await consumer.stop()
+            await stopped(consumer)
 
     async def _fold(self, consumer: AIOKafkaConsumer) -> None:
         registry = Registry()

@@ -42,3 +42,17 @@ async def test_a_fault_that_waiting_cannot_mend_ends_the_process(settings: Setti
         await asyncio.wait_for(run_worker("worker", settings, work), 60)
 
     assert raised.group_contains(Incompatible)
+
+
+async def test_work_that_a_library_cancels_begins_again(settings: Settings) -> None:
+    """A Kafka consumer can end with a cancellation of its own; a worker that takes it for a stop is gone in silence."""
+    attempts: list[bool] = []
+
+    async def work(_: Settings, health: Health) -> None:
+        attempts.append(health.ready)
+        if len(attempts) < 3:
+            raise asyncio.CancelledError
+
+    await asyncio.wait_for(run_worker("worker", settings, work), 60)
+
+    assert len(attempts) == 3
