@@ -12,7 +12,7 @@ from typing import Any, Self
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
@@ -80,12 +80,12 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             await self._consumer.start()
         except (KafkaError, OSError) as fault:
-            await self._consumer.stop()
+            await stopped(self._consumer)
             raise Unavailable(f"Kafka at {self._settings.kafka.bootstrap} does not answer: {fault!r}") from fault
         return self
 
     async def __aexit__(self, *exception: object) -> None:
-        await self._consumer.stop()
+        await stopped(self._consumer)
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Kafka takes partitions away; the new assignment follows."""
@@ -128,6 +128,15 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
                 yield Heard(recorded, raw.offset < self._handled.get(partition, 0))
 
     async def _begin_again(self) -> None:
+        """Go back to the first record; what is given out meanwhile is begun again at the next poll."""
+        self._reassigned = False
+        try:
+            await self._go_back()
+        except BaseException:
+            self._reassigned = True
+            raise
+
+    async def _go_back(self) -> None:
         partitions: list[Any] = sorted(self._consumer.assignment())
         try:
             self._handled = {p: await self._committed(p) for p in partitions}
@@ -138,7 +147,6 @@ class Follower(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._consumer.seek(partition, offset)
         except (KafkaError, IllegalStateError) as fault:
             raise Unavailable(f"Kafka does not tell where {self._topic} ends: {fault!r}") from fault
-        self._reassigned = False
 
     async def _remember(self, _: TopicPartition, raws: Sequence[Raw]) -> None:
         self._past += raws

@@ -27,6 +27,7 @@ from infra.kafka.consumer import open_consumer
 from infra.kafka.ranges import ranges_now
 from infra.kafka.records import Decoder, from_aiokafka
 from infra.kafka.topics import logical, physical
+from infra.kafka.watch import watched
 from infra.postgres import away, connect
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -88,7 +89,8 @@ async def _own(settings: Settings, health: Health) -> None:
         health.ok("counts")
         keeping = asyncio.create_task(_keep(gists, reached))
         try:
-            await _follow(settings, decoder, fold, table, reached)
+            async with watched(settings, health, INTERACTIONS):
+                await _follow(settings, decoder, fold, table, reached)
         finally:
             await ended(keeping)
 

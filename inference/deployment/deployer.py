@@ -12,7 +12,7 @@ import structlog
 
 import inference.sagas
 from inference.client import CommandClient
-from inference.deployment.placement import Job, Placement, evolve, wanted
+from inference.deployment.placement import Job, Placement, Version, evolve, wanted
 from inference.deployment.registered import registry_says
 from inference.deployment.runner import run_saga
 from inference.deployment.servers import Servers
@@ -22,6 +22,7 @@ from infra.discover import discover
 from infra.ending import ended
 from infra.health import Health
 from infra.kafka.records import Decoder
+from infra.kafka.watch import watched
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.contracts import contracts
@@ -29,6 +30,7 @@ from schemas.deployments import ReportLoading, ReportUnloading, ReportValidation
 from schemas.errors import Problem, TimedOut, Unavailable
 
 ACTOR = "deployer"
+TOPIC = "deployments"
 LONGEST_REASON = 2000
 RETRY_S = 1.0
 
@@ -53,12 +55,14 @@ class Worker:
         self._servers = servers
         self._client = client
         self._health = health
+        self._caught_up = False
         self._placements: dict[str, Placement] = {}
         self._tasks: dict[str, tuple[Job | None, asyncio.Task[None]]] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def hear(self, batch: Batch) -> None:
         """Fold what was heard."""
+        self._caught_up = batch.caught_up
         if batch.restarted:
             self._placements = {}
         for heard in batch.events:
@@ -87,9 +91,13 @@ class Worker:
         for model, placement in list(self._placements.items()):
             for version in wanted(placement):
                 async with self._locks[model]:
-                    if version in wanted(self._placements[model]) and (lacking := await self._servers.lacking(version)):
+                    if self._wants(model, version) and (lacking := await self._servers.lacking(version)):
                         log.warning("version is missing", name=version.name, servers=lacking)
                         log.info("version is back", **await self._servers.bring(version))
+
+    def _wants(self, model: str, version: Version) -> bool:
+        """Whether a version should serve, as far as that is known: not while the log is read anew."""
+        return self._caught_up and version in wanted(self._placements.get(model, Placement()))
 
     async def _work(self, model: str, job: Job | None) -> None:
         """Do a job again and again, until the log says that it is done and `steer` ends this."""
@@ -103,9 +111,9 @@ class Worker:
                 async with self._locks[model]:
                     await self._do(job)
                 self._health.ok(name)
-            except Problem as problem:
-                log.warning("step is not done yet", task=job.task, name=job.version.name, cause=problem.detail)
-                self._health.failed(name, problem.detail)
+            except (Problem, OSError) as fault:
+                log.warning("step is not done yet", task=job.task, name=job.version.name, cause=str(fault))
+                self._health.failed(name, str(fault))
             await asyncio.sleep(self._options.retry_s)
 
     async def _do(self, job: Job) -> None:
@@ -181,7 +189,8 @@ async def run_worker(settings: Settings, decoder: Decoder, client: CommandClient
     Raises:
         Incompatible: an event cannot be read; nothing is skipped.
     """
-    async with Servers(settings) as servers, Follower(settings, decoder, group=ACTOR, topic="deployments") as follower:
+    group = f"{ACTOR}.{settings.tenant}"
+    async with Servers(settings) as servers, Follower(settings, decoder, group=group, topic=TOPIC) as follower:
         worker = Worker(settings, servers, client, health)
         try:
             await asyncio.gather(_follow(worker, follower, health), _keep(worker, settings, health))
@@ -210,8 +219,8 @@ async def _keep(worker: Worker, settings: Settings, health: Health) -> None:
         try:
             await worker.repair()
             health.ok("triton")
-        except Problem as problem:
-            health.failed("triton", problem.detail)
+        except (Problem, OSError) as fault:
+            health.failed("triton", str(fault))
         await asyncio.sleep(settings.deployer.reconcile_s)
 
 
@@ -219,7 +228,11 @@ async def work(settings: Settings, health: Health) -> None:
     """The role `deployer`: every saga, and the worker."""
     decoder = await _opened(settings, health)
     sagas = discover(inference.sagas, Saga).values()
-    async with CommandClient(settings, actor=ACTOR) as client, asyncio.TaskGroup() as group:
+    async with (
+        CommandClient(settings, actor=ACTOR) as client,
+        watched(settings, health, TOPIC),
+        asyncio.TaskGroup() as group,
+    ):
         group.create_task(run_worker(settings, decoder, client, health))
         for saga in sagas:
             group.create_task(run_saga(saga, settings, decoder, client, health))

@@ -78,8 +78,8 @@ async def run_saga(
     Raises:
         Incompatible: an event cannot be read; nothing is skipped.
     """
-    name = f"saga {saga.name}"
-    async with Follower(settings, decoder, group=f"saga.{saga.name}", topic=saga.topic) as follower:
+    name, group = f"saga {saga.name}", f"saga.{saga.name}.{settings.tenant}"
+    async with Follower(settings, decoder, group=group, topic=saga.topic) as follower:
         runner = Runner(saga, client)
         behind = False
         while True:

@@ -25,6 +25,7 @@ from infra.kafka.facts import FactWriter
 from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
 from infra.kafka.topics import physical
+from infra.kafka.watch import watched
 from infra.registry.enlist import open_decoder
 from infra.sentences import Sentences
 from infra.settings import Settings
@@ -72,6 +73,7 @@ async def _follow(settings: Settings, health: Health, model: SentenceModel, sent
     async with (
         FactWriter(settings, decoder.codec, linger_ms=5) as writer,
         _consumer(settings) as (consumer, ends),
+        watched(settings, health, TOPICS[0]),
     ):
         await Embedder(settings, health, model, sentences, decoder, writer).run(consumer, ends)
 

@@ -26,7 +26,7 @@ from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.decisions import RecommendationServed
 from schemas.envelope import Meta
-from schemas.errors import Incompatible, Problem, Unavailable
+from schemas.errors import Incompatible, Problem, TooLarge, Unavailable
 
 WAITING = Gauge("retrace_decisions_waiting", "Answers that wait to be recorded.")
 SHED = Counter("retrace_decisions_shed_total", "Answers that were not recorded: the queue was full or Kafka away.")
@@ -155,7 +155,7 @@ class Recorder:
 
     def _is_lost(self, decision: RecommendationServed, fault: BaseException) -> bool:
         """Whether trying again is of no use: the record itself is wrong."""
-        if not isinstance(fault, Incompatible):
+        if not isinstance(fault, Incompatible | TooLarge):
             return False
         SHED.inc()
         self.tickets.lose(decision.sequence, decision.decision_id, "refused")

@@ -13,7 +13,6 @@ from inference.serving.tickets import Loss, Tickets, left_behind, remove
 from infra.kafka.facts import FactWriter
 from infra.settings import Settings
 from schemas.envelope import Meta
-from schemas.errors import Problem
 from schemas.serving import AnswersReported, LostAnswer, ServerStarted
 
 BEAT_S = 60.0
@@ -38,7 +37,6 @@ class Reporter:
         self._tickets = tickets
         self._started_at: datetime | None = datetime.now(UTC)
         self._told, self._told_at = 0, time.monotonic()
-        self._told_losses = 0
 
     async def run(self, writer: FactWriter) -> None:
         """Report again and again until cancelled; what is away meanwhile is reported later."""
@@ -47,9 +45,9 @@ class Reporter:
                 await self._begin(writer)
                 await self._report(writer, "running")
                 await self._settle(writer)
-            except Problem as problem:
-                log.warning("answers are not reported", cause=problem.detail)
-            await asyncio.to_thread(self._tickets.flush)
+                await asyncio.to_thread(self._tickets.flush)
+            except Exception as fault:  # also a file that somebody who died has left damaged: who reports goes on
+                log.warning("answers are not reported", cause=str(fault) or repr(fault))
             await asyncio.sleep(self._settings.recommend.report_s)
 
     async def end(self, writer: FactWriter) -> None:
@@ -68,13 +66,13 @@ class Reporter:
             self._started_at = None
 
     async def _report(self, writer: FactWriter, end: End) -> None:
-        settled, losses = self._tickets.settled, self._tickets.lost[self._told_losses :]
+        settled, losses = self._tickets.settled, list(self._tickets.lost)
         quiet_s = time.monotonic() - self._told_at
         if settled == self._told and not losses and end == "running" and quiet_s < BEAT_S:
             return
         await self._append(writer, self._tickets.server, settled, losses, end)
         self._told, self._told_at = settled, time.monotonic()
-        self._told_losses += len(losses)
+        del self._tickets.lost[: len(losses)]
 
     async def _settle(self, writer: FactWriter) -> None:
         """Report for those who can no longer do it themselves."""

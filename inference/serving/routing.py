@@ -6,8 +6,7 @@ whole, so that an answer is made from one state of it.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
@@ -31,6 +30,9 @@ SPARE = 5
 LIVE_VERSION = Gauge("retrace_live_version", "Version that this server asks.", ["model"])
 
 log = structlog.get_logger()
+
+Marks: TypeAlias = Mapping[str, tuple[AsOf, ...]]
+"""By view, how far it has been folded."""
 
 Prepare: TypeAlias = Callable[[Live], Awaitable[Metadata]]
 
@@ -109,35 +111,37 @@ class Routing:
             await asyncio.sleep(self._poll_s)
 
     async def refresh(self) -> None:
-        """Read again what has moved.
+        """Read again what has moved; first what is small and cannot wait: whom to forget, and which versions serve.
 
         Raises:
             Unavailable: the read models cannot be read.
             Problem: an artifact cannot; that model's route stays as it was, and is looked at again next time.
         """
         marks = await self._reads.marks()
-        if self._due("catalogue", marks, self.world.catalogue.positions):
-            async with self._spared("catalogue"):
-                self.world = replace(self.world, catalogue=await self._reads.catalogue())
-        if self._due("popularity", marks, self.world.counted):
-            async with self._spared("popularity", MIN_POPULARITY_S):
-                found = await self._reads.popularity()
-                self.world = replace(self.world, popular=tuple(popular(found.counts)), counted=found.positions)
-        if self._due("user_profile", marks, self.world.told):
-            async with self._spared("user_profile"):
-                await self._forget()
-        if self._due("live_models", marks, self.world.routed):
-            await self._reroute()
+        faults: list[Problem] = []
+        for step in (self._forget, self._reroute, self._read_catalogue, self._read_popularity):
+            try:
+                await step(marks)
+            except Problem as problem:
+                faults.append(problem)
+        if faults:
+            raise faults[0]
 
-    async def _forget(self) -> None:
+    async def _forget(self, marks: Marks) -> None:
         """Keep no answers for people who are erased or do not consent: those for bad times would use their history."""
+        if not self._due("user_profile", marks, self.world.told):
+            return
+        started = time.monotonic()
         found = await self._reads.erased()
         kept = self._last_good.review()
         self._last_good.forget_all((found.people & kept) | await self._reads.refusing(kept - found.people))
         self.world = replace(self.world, erased=found.people, told=found.positions)
+        self._spare("user_profile", started)  # not after a fault: it is tried again at once
 
-    async def _reroute(self) -> None:
+    async def _reroute(self, marks: Marks) -> None:
         """Take the live versions; a route changes only when the artifact's metadata is here."""
+        if not self._due("live_models", marks, self.world.routed):
+            return
         found = await self._reads.live()
         routes = {model: route for model, route in self.world.routes.items() if model in found.versions}
         faults: list[Problem] = []
@@ -154,13 +158,29 @@ class Routing:
         if faults:
             raise faults[0]
 
-    def _due(self, view: str, marks: Mapping[str, tuple[AsOf, ...]], known: tuple[AsOf, ...]) -> bool:
+    async def _read_catalogue(self, marks: Marks) -> None:
+        if not self._due("catalogue", marks, self.world.catalogue.positions):
+            return
+        started = time.monotonic()
+        try:
+            self.world = replace(self.world, catalogue=await self._reads.catalogue())
+        finally:
+            self._spare("catalogue", started)
+
+    async def _read_popularity(self, marks: Marks) -> None:
+        if not self._due("popularity", marks, self.world.counted):
+            return
+        started = time.monotonic()
+        try:
+            found = await self._reads.popularity()
+            self.world = replace(self.world, popular=tuple(popular(found.counts)), counted=found.positions)
+        finally:
+            self._spare("popularity", started, MIN_POPULARITY_S)
+
+    def _due(self, view: str, marks: Marks, known: tuple[AsOf, ...]) -> bool:
         return marks.get(view, ()) != known and time.monotonic() >= self._not_before.get(view, 0)
 
-    @asynccontextmanager
-    async def _spared(self, view: str, at_least_s: float = 0.0) -> AsyncIterator[None]:
+    def _spare(self, view: str, started: float, at_least_s: float = 0.0) -> None:
         """Leave a view alone for some time, the longer the longer reading it took."""
-        started = time.monotonic()
-        yield
         now = time.monotonic()
         self._not_before[view] = now + max(at_least_s, SPARE * (now - started))

@@ -19,6 +19,7 @@ from inference.training.places import Plan, Waiting, plan
 from inference.training.runs import NO_RUNS, Run, RunKey, Runs, evolve
 from infra.health import Health
 from infra.kafka.membership import Share, join
+from infra.kafka.watch import watched
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
 from schemas.errors import Problem
@@ -39,6 +40,7 @@ async def work(settings: Settings, health: Health) -> None:
         CommandClient(settings, actor=ACTOR) as client,
         join(settings, f"trainers.{settings.tenant}", [TOPIC]) as share,
         Follower(settings, decoder, group=None, topic=TOPIC) as follower,
+        watched(settings, health, TOPIC),
         asyncio.TaskGroup() as group,
     ):
         group.create_task(Trainer(settings, client, health, share).run(follower))

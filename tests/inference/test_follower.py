@@ -1,12 +1,14 @@
 """Whoever folds a topic from its first record on hears the first record, wherever it stands."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 
 from inference.follower import Batch, Follower
 from infra.kafka.connect import aiokafka_options
+from infra.kafka.records import Raw
 from infra.kafka.topics import create_topics
 from infra.registry.enlist import open_decoder
 from infra.settings import Settings
@@ -65,3 +67,23 @@ async def test_without_the_archive_nothing_is_heard(told: Settings, tmp_path: Pa
     with pytest.raises(Incompatible, match="neither in Kafka nor in the archive") as caught:
         await heard(told, None)
     assert caught.value.code == "log_out_of_range"
+
+
+async def test_what_is_given_out_while_it_begins_again_is_begun_again(
+    told: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rebalance does not wait; Kafka would go on in the new partitions where their last owner was."""
+    async with Follower(told, await open_decoder(told), group=None, topic=TOPIC) as follower:
+        remember = follower._remember
+
+        async def meanwhile(at: TopicPartition, raws: Sequence[Raw]) -> None:
+            monkeypatch.undo()
+            follower.on_partitions_assigned([at])
+            await remember(at, raws)
+
+        monkeypatch.setattr(follower, "_remember", meanwhile)
+        batches = [await follower.poll()]
+        while not batches[-1].caught_up:
+            batches.append(await follower.poll())
+    assert [batch.restarted for batch in batches[:2]] == [True, True]
+    assert sum(len(batch.events) for batch in batches) == 41

@@ -13,7 +13,7 @@ from infra.settings import Settings
 from infra.stack.stack import Stack
 from schemas.decisions import RecommendationServed
 from schemas.envelope import Meta
-from schemas.errors import Unavailable
+from schemas.errors import TooLarge, Unavailable
 
 from .logreader import read_topic
 
@@ -95,6 +95,25 @@ async def test_a_full_queue_can_refuse_instead() -> None:
     with pytest.raises(Unavailable) as refused:
         recorder.admit()
     assert refused.value.code == "recorder_full"
+
+
+async def test_a_record_that_kafka_will_never_take_holds_up_no_other() -> None:
+    """It is counted as refused, so that the log says what is missing."""
+    recorder = Recorder(9, "shed")
+    for _ in range(3):
+        recorder.put(*served(recorder))
+    recorder.close()
+    taken: list[int] = []
+
+    class Writer:
+        async def append(self, decision: RecommendationServed, _: Meta) -> None:
+            if decision.sequence == 2:
+                raise TooLarge("larger than Kafka takes")
+            taken.append(decision.sequence)
+
+    await recorder.run(Writer())  # type: ignore[arg-type]
+    assert taken == [1, 3]
+    assert [(loss.sequence, loss.cause) for loss in recorder.tickets.lost] == [(2, "refused")]
 
 
 async def _until(done: Callable[[], bool], timeout_s: float = 60) -> None:
