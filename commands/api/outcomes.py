@@ -15,8 +15,6 @@ from schemas.errors import Problem
 from schemas.outcomes import CommandRejected, CommandRepeated
 
 REMEMBERED = 100_000
-AWAITED_S = 60.0
-"""How long an answer is expected to come by itself; what never got on the log, or was answered unseen, has none."""
 OUTCOME_TYPES = frozenset(contract.full_name for contract in contracts().values() if contract.is_outcome)
 
 
@@ -87,10 +85,10 @@ class Outcomes:
         """The first answer to a command, when it is recent."""
         return self._known.get(command_id)
 
-    def is_awaited(self, command_id: UUID) -> bool:
-        """Whether a command was sent from here not long ago and has not been answered."""
+    def awaited_s(self, command_id: UUID) -> float:
+        """How long ago a command was sent from here that has not been answered, in seconds; infinite of any other."""
         sent_at = self._sent.get(command_id)
-        return sent_at is not None and time.monotonic() - sent_at < AWAITED_S
+        return float("inf") if sent_at is None else time.monotonic() - sent_at
 
     def wait_for(self, command_id: UUID, fingerprint: str) -> "asyncio.Future[Outcome]":
         """The answer to come; has to be asked for before the command is sent."""

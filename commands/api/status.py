@@ -11,6 +11,9 @@ from infra.postgres import Pool, away
 from schemas.errors import NotFound
 
 PENDING_S = 600
+"""After so long without an answer a command is taken for one that never got on the log."""
+HEARD_S = 60
+"""For so long the answer is expected to be heard; later it is looked up, for it may have been given unheard."""
 QUERY = """
     SELECT tenant, aggregate_id, outcome, status, version, type, code, detail, topic, partition, "offset", answered_at
     FROM command_log WHERE command_id = %s ORDER BY command_offset LIMIT 1
@@ -51,9 +54,11 @@ class Status:
         outcome = self._outcomes.known(command_id)
         if outcome is not None:
             return outcome.document() | {"tenant": outcome.tenant}
-        if self._outcomes.is_awaited(command_id):
+        awaited_s = self._outcomes.awaited_s(command_id)
+        if awaited_s < HEARD_S:
             return _pending(command_id)
-        return await self._logged(command_id) or (_pending(command_id) if _age_s(command_id) < PENDING_S else None)
+        is_young = min(awaited_s, _age_s(command_id)) < PENDING_S
+        return await self._logged(command_id) or (_pending(command_id) if is_young else None)
 
     async def _logged(self, command_id: UUID) -> dict[str, Any] | None:
         try:

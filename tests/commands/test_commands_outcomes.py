@@ -1,17 +1,43 @@
-"""What is known of commands that were sent from here."""
+"""What is said of commands that were sent from here and not answered yet."""
 
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
-from commands.api import outcomes
+from commands.api import status
 from commands.api.outcomes import Outcomes
+from commands.api.status import Status
+from schemas.errors import NotFound
+
+ANSWER = {"outcome": "accepted"}
 
 
-async def test_an_answer_that_does_not_come_is_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A command that never got on the log would be `pending` for whoever asks, instead of unknown."""
-    known, command_id = Outcomes(), uuid4()
-    known.wait_for(command_id, "print")
-    assert known.is_awaited(command_id)
-    monkeypatch.setattr(outcomes, "AWAITED_S", 0.0)
-    assert not known.is_awaited(command_id)
+@pytest.mark.parametrize(
+    ("heard_s", "pending_s", "logged", "said"),
+    [
+        (60, 600, ANSWER, "pending"),  # it will be heard
+        (0, 600, ANSWER, "accepted"),  # it was given while nobody listened
+        (0, 600, None, "pending"),  # nobody has decided it yet
+        (0, 0, None, None),  # it never got on the log
+    ],
+)
+async def test_an_answer_that_is_not_heard_is_looked_up_and_not_awaited_for_ever(
+    heard_s: float, pending_s: float, logged: Any, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that asks as it was told to must learn what became of its command."""
+    outcomes, command_id, nobody = Outcomes(), uuid4(), Any
+    outcomes.wait_for(command_id, "print")
+    monkeypatch.setattr(status, "HEARD_S", heard_s)
+    monkeypatch.setattr(status, "PENDING_S", pending_s)
+    asked = Status(outcomes, nobody)  # type: ignore[arg-type]
+
+    async def look_up(_: UUID) -> Any:
+        return logged
+
+    monkeypatch.setattr(asked, "_logged", look_up)
+    if said is None:
+        with pytest.raises(NotFound):
+            await asked.of(command_id, "default")
+    else:
+        assert (await asked.of(command_id, "default"))["outcome"] == said

@@ -83,7 +83,7 @@ async def console(settings: Settings) -> None:
 
 
 async def commands(settings: Settings) -> None:
-    nothing_recent = cast(Outcomes, SimpleNamespace(known=lambda _: None, is_awaited=lambda _: False))
+    nothing_recent = cast(Outcomes, SimpleNamespace(known=lambda _: None, awaited_s=lambda _: float("inf")))
     async with make_pool(settings, "test") as pool:
         found = await Status(nothing_recent, pool).of(COMMAND, "x")
     assert (found["position"], found["outcome"], found["version"]) == ("x/1/1", "x", 1)

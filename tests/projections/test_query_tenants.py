@@ -35,6 +35,7 @@ from schemas.codec import class_of
 from schemas.contracts import Contract, contracts
 from schemas.profiles import PersonalDataDestroyed, UserErased
 
+from ..calling import http_session
 from ..eventually import eventually
 from .conftest import Get
 from .telling import Decided
@@ -53,6 +54,7 @@ KINDS = [
     if contract.full_name not in ERASING  # of whom they are about there would be nothing left to see
 ]
 DIMENSIONS = 384
+ATTEMPTS = 5
 
 
 def mark(tenant: str) -> str:
@@ -117,12 +119,16 @@ class Installation:
     seen: list[str] = field(default_factory=list)
 
     async def ask(self, tenant: str, path: str, **params: str) -> tuple[int, str]:
-        """Status, and everything that the answer says, headers included."""
+        """Status, and everything that the answer says, headers included; what is late or away is asked again."""
         headers = {"authorization": f"Bearer {self.keys[tenant].text}"}
-        async with self.http.get(self.url + path, params=params, headers=headers) as response:
-            said = f"{dict(response.headers)} {await response.text()}"
-            self.seen.append(said)
-            return response.status, said
+        for attempt in range(ATTEMPTS):
+            async with self.http.get(self.url + path, params=params, headers=headers) as response:
+                said = f"{dict(response.headers)} {await response.text()}"
+                self.seen.append(said)
+                if response.status not in (503, 504):
+                    break
+            await asyncio.sleep(attempt)
+        return response.status, said
 
     async def current(self) -> bool:
         """Whether every read model has come to the end of the log."""
@@ -139,7 +145,7 @@ async def installation(settings: Settings, keys: Mapping[str, ApiKey]) -> AsyncI
     app = create_app(settings, Health("queries"))
     install(app, Health("queries"))
     server = QuietServer(server_config(app, HttpSettings()))
-    async with aiohttp.ClientSession() as http:
+    async with http_session(settings) as http:
         tasks = [
             asyncio.create_task(runner.run(settings, Health("projector"), runner.declared())),
             asyncio.create_task(server.serve()),
