@@ -115,18 +115,16 @@ async def verify(settings: Settings, projection: Projection, progress: Progress 
     async with alone(settings, projection) as connection:
         attempts = Attempts(connection)
         await checkpoints(connection, projection)
-        for left in await attempts.all(projection.name):
-            if left.purpose == "verify":  # of a process that was killed
-                await _remove(settings, projection, attempts, left)
-        attempt = await attempts.add(projection, "verify", rate=None, switches=False, requested_by="")
-        await attempts.set(attempt.id, target=new_target(projection, settings))
-        attempt = await attempts.get(attempt.id)
+        await _remove_verifications(settings, projection, attempts)  # of a process that was killed
         try:
+            attempt = await attempts.add(projection, "verify", rate=None, switches=False, requested_by="")
+            await attempts.set(attempt.id, target=new_target(projection, settings))
+            attempt = await attempts.get(attempt.id)
             with translated(projection.name):
                 async with open_job(settings, projection, connection, attempt, progress) as job:
                     return await unless_stopped(settings, attempt, job, job.fill())
         finally:
-            await asyncio.shield(_remove(settings, projection, attempts, attempt))
+            await asyncio.shield(_remove_verifications(settings, projection, attempts))
 
 
 async def pause(settings: Settings, projection: Projection) -> Attempt:
@@ -274,6 +272,12 @@ async def _exchanged(
     attempts = Attempts(connection)
     await _retire_older(settings, projection, attempts, attempt)
     return await attempts.get(attempt.id)
+
+
+async def _remove_verifications(settings: Settings, projection: Projection, attempts: Attempts) -> None:
+    for left in await attempts.all(projection.name):
+        if left.purpose == "verify":
+            await _remove(settings, projection, attempts, left)
 
 
 async def _remove(settings: Settings, projection: Projection, attempts: Attempts, attempt: Attempt) -> None:

@@ -147,6 +147,20 @@ async def test_a_verification_that_is_cut_off_leaves_nothing(
     assert await column(database, "SELECT id FROM projection_rebuilds") == []
 
 
+async def test_a_verification_that_is_cut_off_before_it_has_a_table_leaves_nothing(
+    settings: Settings, database: Database, filled: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks at the rebuilds would see one that nobody works on."""
+
+    async def cut_off(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Attempts, "set", cut_off)
+    with pytest.raises(asyncio.CancelledError):
+        await rebuild.verify(settings, user_history.VIEW)
+    assert await column(database, "SELECT id FROM projection_rebuilds") == []
+
+
 async def test_what_makes_no_sense_is_refused(settings: Settings, database: Database, filled: Running) -> None:
     """A mistyped command must not start anything, and must say what to do."""
     view = popularity.VIEW
