@@ -121,14 +121,14 @@ class Installation:
     async def ask(self, tenant: str, path: str, **params: str) -> tuple[int, str]:
         """Status, and everything that the answer says, headers included; what is late or away is asked again."""
         headers = {"authorization": f"Bearer {self.keys[tenant].text}"}
-        for attempt in range(ATTEMPTS):
+        for attempt in range(1, ATTEMPTS + 1):
             async with self.http.get(self.url + path, params=params, headers=headers) as response:
                 said = f"{dict(response.headers)} {await response.text()}"
                 self.seen.append(said)
-                if response.status not in (503, 504):
-                    break
+                if response.status not in (503, 504) or attempt == ATTEMPTS:
+                    return response.status, said
             await asyncio.sleep(attempt)
-        return response.status, said
+        raise AssertionError("unreachable")
 
     async def current(self) -> bool:
         """Whether every read model has come to the end of the log."""
