@@ -17,7 +17,7 @@ from infra.access.keyring import KeyRing
 from infra.access.uses import Uses
 from infra.attempt import attempt
 from infra.health import Health
-from infra.kafka.consumer import make_consumer
+from infra.kafka.consumer import make_consumer, stopped
 from infra.kafka.facts import FactWriter
 from infra.kafka.past import recall
 from infra.kafka.records import Decoder, Raw, from_aiokafka
@@ -74,7 +74,7 @@ class Follower:
         """
         consumer = make_consumer(self._settings, fetch_max_wait_ms=250)
         consumer.subscribe([physical(self._settings, ACCESS)])  # without a group: all partitions
-        stack.push_async_callback(consumer.stop)
+        stack.push_async_callback(stopped, consumer)
         await consumer.start()
         for at in consumer.assignment():
             self._next.setdefault(at, 0)

@@ -53,6 +53,23 @@ async def stopped(consumer: AIOKafkaConsumer) -> None:
 
 
 @asynccontextmanager
+async def started(settings: Settings, consumer: AIOKafkaConsumer) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer from its start to its stop.
+
+    Raises:
+        Unavailable: the brokers do not answer when it starts.
+    """
+    try:
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as fault:
+            raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
+        yield consumer
+    finally:
+        await stopped(consumer)
+
+
+@asynccontextmanager
 async def open_consumer(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer that belongs to no group and, unless told otherwise, never jumps to another offset by itself.
 

@@ -11,12 +11,10 @@ from typing import Protocol
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
 
-from infra.kafka.consumer import make_consumer, stopped
+from infra.kafka.consumer import make_consumer, started
 from infra.kafka.topics import logical, physical
 from infra.settings import Settings
-from schemas.errors import Unavailable
 
 SESSION_TIMEOUT_MS = 6000
 """How long the partitions of a member that died without a word wait for another."""
@@ -119,11 +117,5 @@ async def join(settings: Settings, group: str, topics: Collection[str]) -> Async
     """
     membership = Membership(settings, group)
     membership.consumer.subscribe([physical(settings, topic) for topic in topics], listener=membership)
-    try:
-        try:
-            await membership.consumer.start()
-        except (KafkaError, OSError) as fault:
-            raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
+    async with started(settings, membership.consumer):
         yield membership
-    finally:
-        await stopped(membership.consumer)

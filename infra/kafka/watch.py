@@ -10,10 +10,9 @@ from aiokafka.errors import KafkaError
 
 from infra.ending import ended
 from infra.health import Health
-from infra.kafka.consumer import make_consumer, stopped
+from infra.kafka.consumer import make_consumer, started
 from infra.kafka.topics import physical
 from infra.settings import Settings
-from schemas.errors import Unavailable
 
 COMPONENT = "kafka"
 EVERY_S = 3.0
@@ -29,18 +28,13 @@ async def watched(settings: Settings, health: Health, topic: str) -> AsyncIterat
     Raises:
         Unavailable: the brokers do not answer now.
     """
-    consumer, at = make_consumer(settings), TopicPartition(physical(settings, topic), 0)
-    try:
-        await consumer.start()
-    except (KafkaError, OSError) as fault:
-        await stopped(consumer)
-        raise Unavailable(f"Kafka at {settings.kafka.bootstrap} does not answer: {fault!r}") from fault
-    watching = asyncio.create_task(watch(settings, health, consumer, lambda: at))
-    try:
-        yield
-    finally:
-        await ended(watching)
-        await stopped(consumer)
+    at = TopicPartition(physical(settings, topic), 0)
+    async with started(settings, make_consumer(settings)) as consumer:
+        watching = asyncio.create_task(watch(settings, health, consumer, lambda: at))
+        try:
+            yield
+        finally:
+            await ended(watching)
 
 
 async def watch(
