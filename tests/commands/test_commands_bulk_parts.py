@@ -1,5 +1,6 @@
 """Parts of a resumable upload: what is hashed, from where an attempt goes on, and what a failed start leaves behind."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from schemas.errors import Rejected, Unavailable
 from schemas.uploads import UploadBegan
 
 NOBODY: Any = None
+INTENT: Any = SimpleNamespace(tenant="default")
 
 
 class Racing:
@@ -43,13 +45,13 @@ def bulk(ledger: Any) -> Bulk:
 async def test_an_attempt_goes_on_where_the_one_before_really_came_to(complete: bool) -> None:
     """A body that begins at byte 1000, read as if it began at 2000, counts lines twice and leaves others out."""
     with pytest.raises(Rejected) as refused:
-        await bulk(Racing(complete=complete))._begun(NOBODY_IN_PARTICULAR, "text/csv", Named("u", 1000, ends=True))
+        await bulk(Racing(complete=complete))._begun(INTENT, "text/csv", Named("u", 1000, ends=True))
     assert (refused.value.code, refused.value.extra["expected_offset"]) == ("upload_offset_mismatch", 2000)
 
 
 async def test_the_whole_file_again_goes_on_from_there() -> None:
     """Whoever sends everything needs to know of no place."""
-    progress = await bulk(Racing())._begun(NOBODY_IN_PARTICULAR, "text/csv", Named("u", None, ends=True))
+    progress = await bulk(Racing())._begun(INTENT, "text/csv", Named("u", None, ends=True))
     assert progress.start.size_bytes == 2000
 
 
@@ -81,10 +83,3 @@ async def test_a_start_that_fails_leaves_no_connection(monkeypatch: pytest.Monke
     with pytest.raises(Unavailable):
         await ledger.__aenter__()
     assert ledger._consumer._closed
-
-
-class _Intent:
-    tenant = "default"
-
-
-NOBODY_IN_PARTICULAR: Any = _Intent()

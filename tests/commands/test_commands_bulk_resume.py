@@ -69,16 +69,16 @@ async def test_an_interrupted_upload_goes_on_where_it_was_durable(write_side: An
     body = lines(item_id, upload_id, 4_000)
 
     async def broken() -> AsyncIterator[bytes]:
-        for at in range(0, 200_000, 1_000):
-            yield body[at : at + 1_000]
-            if (await progress()).get("confirmed_bytes"):
-                break
-            await asyncio.sleep(0.05)
+        yield body[:200_000]
+        await eventually(confirmed, every_s=0.05)
         raise ConnectionResetError
 
     async def progress() -> dict[str, Any]:
         known = await write_side.call("GET", f"/interactions/bulk/{upload_id}")
         return known.body if known.status == 200 else {}
+
+    async def confirmed() -> bool:
+        return bool((await progress()).get("confirmed_bytes"))
 
     async def interrupted() -> bool:
         return (await progress()).get("state") == "interrupted"

@@ -26,11 +26,12 @@ async def test_an_answer_that_is_not_heard_is_looked_up_and_not_awaited_for_ever
     heard_s: float, pending_s: float, logged: Any, said: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that asks as it was told to must learn what became of its command."""
-    outcomes, command_id, nobody = Outcomes(), uuid4(), Any
+    outcomes, command_id = Outcomes(), uuid4()
+    pool: Any = None
     outcomes.wait_for(command_id, "print")
     monkeypatch.setattr(status, "HEARD_S", heard_s)
     monkeypatch.setattr(status, "PENDING_S", pending_s)
-    asked = Status(outcomes, nobody)  # type: ignore[arg-type]
+    asked = Status(outcomes, pool)
 
     async def look_up(_: UUID) -> Any:
         return logged
