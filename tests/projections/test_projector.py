@@ -106,7 +106,7 @@ async def test_a_decision_is_found_within_a_second(
 
         async def found(number: int) -> bool:
             alias = index_name(settings, "decisions_search")
-            answer = await client.options(ignore_status=404).search(index=alias, size=0, track_total_hits=True)
+            answer = await client.options(ignore_status=(404, 503)).search(index=alias, size=0, track_total_hits=True)
             return bool(answer.get("hits", {}).get("total", {}).get("value") == number)
 
         async def searched(number: int) -> None:
